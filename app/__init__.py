@@ -1,0 +1,1 @@
+"""The server: characters, conversations, and the HTTP they are reached through."""

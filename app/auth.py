@@ -1,0 +1,66 @@
+"""Who calls: a bearer key belongs to an owner; on loopback a person may go without one."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Request
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.errors import Forbidden, Unauthorized
+from app.services import Services, ServicesDep
+from app.tables import SHARED, ApiKey
+
+KEY_PREFIX = "ml-"
+LOCAL_OWNER = "local"
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """The owner on whose behalf a request acts. An admin may change what everyone shares."""
+
+    owner: str
+    admin: bool = False
+
+
+def digest(key: str) -> str:
+    """What is stored of a key. Plain SHA-256 is enough: keys hold 256 random bits, so there is nothing to guess."""
+    return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+async def create_key(session: AsyncSession, owner: str, name: str, admin: bool) -> str:
+    """Add a key and return it; it can't be shown again."""
+    if owner == SHARED:
+        raise Forbidden(f"{SHARED!r} is not an owner; it marks what everyone shares.")
+    key = KEY_PREFIX + secrets.token_urlsafe(32)
+    session.add(ApiKey(owner=owner, name=name, prefix=key[:8], digest=digest(key), admin=admin))
+    await session.flush()
+    return key
+
+
+async def identify(request: Request, services: ServicesDep) -> Caller:
+    """The caller of a request; raises `Unauthorized` when a key is needed and missing, or wrong."""
+    scheme, _, key = request.headers.get("authorization", "").partition(" ")
+    key = key.strip() if scheme.lower() == "bearer" else ""
+    if not services.settings.key_required and not key.startswith(KEY_PREFIX):
+        # Clients insist on sending some key; on an open loopback server a placeholder means the local person.
+        return Caller(LOCAL_OWNER, admin=True)
+    if not key:
+        raise Unauthorized("No API key. Send `Authorization: Bearer ml-…`; `moodline keys create NAME` makes one.")
+    return await _owner_of(services, key)
+
+
+async def _owner_of(services: Services, key: str) -> Caller:
+    async with services.db.read() as session:
+        # Found by the digest: the database compares hashes of the secret, so timing tells nothing about the key.
+        row = await session.scalar(select(ApiKey).where(ApiKey.digest == digest(key), ApiKey.revoked_at.is_(None)))
+    if row is None:
+        raise Unauthorized("This API key is not known here or was revoked. `moodline keys list` shows what exists.")
+    return Caller(row.owner, row.admin)
+
+
+CallerDep = Annotated[Caller, Depends(identify)]

@@ -1,0 +1,1 @@
+"""Characters: what they are, how they are kept, and the samples."""

@@ -1,0 +1,123 @@
+"""Bodies of the character routes."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+from app.settings import Strategy
+from app.text import Text
+from models.scene import Language
+
+Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,78}[a-z0-9])?$")]
+Name = Annotated[Text, StringConstraints(strip_whitespace=True, min_length=1, max_length=100)]
+Prose = Annotated[Text, StringConstraints(max_length=60_000)]
+
+
+class Body(BaseModel):
+    """A request body: unknown fields are refused, so that a typing error is noticed."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Stage(Body):
+    """How the character is towards a user whose affinity (0..100) has reached `affinity`."""
+
+    name: Name
+    affinity: float = Field(ge=0, le=100)
+    persona: Prose = ""
+    style: Prose = ""
+    greeting: Prose = ""
+
+
+class LoreEntryIn(Body):
+    """World info: `content` is told to the language model when one of `keys` was said, or always if `constant`."""
+
+    name: Annotated[Text, StringConstraints(max_length=200)] = ""
+    keys: list[Annotated[Text, StringConstraints(max_length=500)]] = Field(default=[], max_length=200)
+    secondary_keys: list[Annotated[Text, StringConstraints(max_length=500)]] = Field(default=[], max_length=200)
+    logic: Literal["and_any", "not_all", "not_any", "and_all"] = "and_any"
+    content: Annotated[Text, StringConstraints(max_length=20_000)]
+    constant: bool = False
+    enabled: bool = True
+    order: int = 100
+    scan_depth: int | None = Field(default=None, ge=0, le=1000)
+    case_sensitive: bool | None = None
+    whole_words: bool | None = None
+
+
+class CharacterFields(Body):
+    """What a character is."""
+
+    name: Name
+    language: Language = "en"
+    persona: Annotated[Text, StringConstraints(strip_whitespace=True, min_length=1, max_length=60_000)]
+    style: Prose = ""
+    scenario: Prose = ""
+    greeting: Prose = ""
+    alternate_greetings: list[Prose] = Field(default=[], max_length=50)
+    stages: list[Stage] = Field(default=[], max_length=20)
+    tags: list[Name] = Field(default=[], max_length=100)
+    creator_notes: Prose = ""
+    strategy: Strategy | None = None
+
+    @model_validator(mode="after")
+    def _stages_differ(self) -> Self:
+        names = [stage.name for stage in self.stages]
+        if len(set(names)) != len(names):
+            raise ValueError("two stages have the same name")
+        if len({stage.affinity for stage in self.stages}) != len(self.stages):
+            raise ValueError("two stages begin at the same affinity")
+        return self
+
+
+class CharacterCreate(CharacterFields):
+    """A new character. `shared` ones can be talked with by everyone on this server and need an admin key."""
+
+    slug: Slug
+    shared: bool = False
+    lore: list[LoreEntryIn] = Field(default=[], max_length=5_000)
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [
+                {
+                    "slug": "harbour-cat",
+                    "name": "Captain Whiskers",
+                    "language": "en",
+                    "persona": "An old ship's cat who has seen every port and trusts no dog.",
+                    "style": "Short sentences. Nautical. Sniffs before answering.",
+                    "greeting": "You smell of rain. Sit, then.",
+                    "stages": [
+                        {"name": "stranger", "affinity": 0, "persona": "Keeps a tail's length away."},
+                        {"name": "crew", "affinity": 50, "persona": "Shares the warm spot by the stove."},
+                    ],
+                    "lore": [{"keys": ["mackerel"], "content": "Mackerel is forbidden in the galley since the fire."}],
+                }
+            ]
+        },
+    )
+
+
+class CharacterOut(CharacterFields):
+    """A character as it is now. `revision` is its ETag."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    slug: str
+    shared: bool
+    revision: int
+    lines: int = Field(description="Units of past dialogue that can be recalled or wait to be embedded.")
+    lore_entries: int
+    created_at: datetime
+    updated_at: datetime
+
+
+class CharacterPage(BaseModel):
+    """One page of characters; pass `next` as `after` for the one that follows."""
+
+    items: list[CharacterOut]
+    next: str | None

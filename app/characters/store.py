@@ -1,0 +1,169 @@
+"""Where characters are found, and how they change."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Select, and_, case, func, or_, select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.auth import Caller
+from app.characters.schemas import CharacterCreate, CharacterFields, LoreEntryIn
+from app.errors import Conflict, Forbidden, NotFound, RevisionMissing, StaleRevision
+from app.lore.book import Entry
+from app.tables import SHARED, Character, CharacterRevision, Line, LoreEntry, now
+
+
+def visible(caller: Caller) -> Select[Character]:
+    """The caller's characters, and the shared ones that none of the caller's hides by having the same slug."""
+    own = select(Character.slug).where(Character.owner == caller.owner, Character.deleted_at.is_(None))
+    return select(Character).where(
+        Character.deleted_at.is_(None),
+        or_(Character.owner == caller.owner, and_(Character.owner == SHARED, Character.slug.not_in(own))),
+    )
+
+
+async def find(db: AsyncSession, caller: Caller, slug: str, *, lock: bool = False) -> Character:
+    """The caller's character of this slug, else the shared one; raises `NotFound`."""
+    query = (
+        select(Character)
+        .where(Character.live_slug.in_([live_slug(caller.owner, slug), live_slug(SHARED, slug)]))
+        .order_by(case((Character.owner == SHARED, 1), else_=0))
+        .limit(1)
+    )
+    found: Character | None = await db.scalar(query.with_for_update() if lock else query)
+    if found is None:
+        raise NotFound(
+            f"There is no character {slug!r}. GET /api/characters lists those you can talk with.",
+            code="character_not_found",
+        )
+    return found
+
+
+async def find_to_change(db: AsyncSession, caller: Caller, slug: str, if_match: str | None) -> Character:
+    """A character the caller may change, at the revision it names.
+
+    Raises:
+        NotFound, Forbidden: it isn't there, or is shared and the caller no admin.
+        RevisionMissing, StaleRevision: `If-Match` is absent, or someone else was faster.
+    """
+    character = await find(db, caller, slug, lock=True)
+    allow_change(caller, character)
+    if if_match is None:
+        raise RevisionMissing(f'Send `If-Match: "{character.revision}"` (the ETag you read) with a change.')
+    if if_match.strip().removeprefix("W/").strip('"') not in ("*", str(character.revision)):
+        raise StaleRevision(
+            f"{slug!r} is at revision {character.revision} now, not {if_match}. Read it again, then repeat."
+        )
+    return character
+
+
+def allow_change(caller: Caller, character: Character) -> None:
+    """Raise `Forbidden` unless the caller may change this character."""
+    if character.owner == SHARED and not caller.admin:
+        raise Forbidden(f"{character.slug!r} is shared by everyone on this server; changing it needs an admin key.")
+
+
+async def create(db: AsyncSession, caller: Caller, body: CharacterCreate) -> Character:
+    """Add a character with its lore; raises `Conflict` when the slug is taken."""
+    if body.shared and not caller.admin:
+        raise Forbidden("Shared characters need an admin key (`moodline keys create NAME --admin`).")
+    owner = SHARED if body.shared else caller.owner
+    document = body.model_dump(exclude={"slug", "shared", "lore"})
+    character = Character(owner=owner, slug=body.slug, live_slug=live_slug(owner, body.slug), document=document)
+    db.add(character)
+    try:
+        await db.flush()
+    except IntegrityError:
+        raise Conflict(
+            f"You already have a character {body.slug!r}. Choose another slug, or change it with PUT.",
+            code="slug_taken",
+            param="slug",
+        ) from None
+    db.add(CharacterRevision(character_id=character.id, revision=1, document=document))
+    replace_lore(db, character, body.lore)
+    return character
+
+
+def replace(db: AsyncSession, character: Character, fields: CharacterFields) -> None:
+    """Make a new revision of a character."""
+    character.document = fields.model_dump()
+    character.revision += 1
+    character.updated_at = now()
+    db.add(
+        CharacterRevision(
+            character_id=character.id, revision=character.revision, document=character.document, created_at=now()
+        )
+    )
+
+
+def delete(character: Character) -> None:
+    """Hide a character; its conversations stay until it is restored or purged, and its slug is free again."""
+    character.deleted_at = now()
+    character.live_slug = None
+    character.revision += 1
+
+
+async def restore(db: AsyncSession, caller: Caller, slug: str) -> Character:
+    """Bring back the character of this slug that was deleted last; raises `NotFound` or `Conflict`."""
+    query = (
+        select(Character)
+        .where(Character.owner.in_([caller.owner, SHARED]), Character.slug == slug, Character.deleted_at.is_not(None))
+        .order_by(Character.deleted_at.desc())
+        .limit(1)
+    )
+    character: Character | None = await db.scalar(query)
+    if character is None:
+        raise NotFound(f"No deleted character {slug!r}.", code="character_not_found")
+    allow_change(caller, character)
+    character.deleted_at, character.live_slug = None, live_slug(character.owner, slug)
+    character.revision += 1
+    try:
+        await db.flush()
+    except IntegrityError:
+        raise Conflict(f"{slug!r} is in use again by another character; rename or delete that one first.") from None
+    return character
+
+
+def replace_lore(db: AsyncSession, character: Character, entries: list[LoreEntryIn]) -> None:
+    """Add lore entries in their order; the caller has removed earlier ones."""
+    for place, entry in enumerate(entries):
+        db.add(LoreEntry(character_id=character.id, place=place, document=entry.model_dump()))
+
+
+async def lore_of(db: AsyncSession, character_id: str) -> tuple[Entry, ...]:
+    """A character's lorebook."""
+    rows = await db.scalars(
+        select(LoreEntry).where(LoreEntry.character_id == character_id).order_by(LoreEntry.place, LoreEntry.id)
+    )
+    return tuple(lore_entry(str(row.id), row.document) for row in rows)
+
+
+def lore_entry(uid: str, document: dict[str, Any]) -> Entry:
+    """The entry of a stored document."""
+    tuples = {key: tuple(document.get(key, ())) for key in ("keys", "secondary_keys")}
+    return Entry(uid=uid, **{**document, **tuples})
+
+
+async def line_counts(db: AsyncSession, ids: list[str]) -> dict[str, int]:
+    """Units of past dialogue per character."""
+    rows = await db.execute(
+        select(Line.character_id, func.count()).where(Line.character_id.in_(ids)).group_by(Line.character_id)
+    )
+    return dict(rows.tuples().all())
+
+
+async def lore_counts(db: AsyncSession, ids: list[str]) -> dict[str, int]:
+    """Lore entries per character."""
+    rows = await db.execute(
+        select(LoreEntry.character_id, func.count())
+        .where(LoreEntry.character_id.in_(ids))
+        .group_by(LoreEntry.character_id)
+    )
+    return dict(rows.tuples().all())
+
+
+def live_slug(owner: str, slug: str) -> str:
+    """The unique name of a character that is not deleted."""
+    return f"{owner}/{slug}"

@@ -1,0 +1,1 @@
+"""The chat turn and the OpenAI door."""

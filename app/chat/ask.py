@@ -1,0 +1,100 @@
+"""The values a turn is made of, from what was asked to what is known when the character speaks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from app.auth import Caller
+from app.bond.store import BondState
+from app.characters.schemas import CharacterFields, Stage
+from app.lore.book import Entry, Fate
+from app.sessions.store import Place, Scope
+from app.settings import Layout, Strategy
+from app.stopwatch import Stopwatch
+from app.tables import Floats
+from models.engine import Sampling
+from models.prompt import Prompt
+from models.scene import Lore, Message, Scene
+from retrieval.cache import Stamp
+
+Outcome = Literal["finished", "hung_up", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What a caller wants. `messages` end with the user's; `budget` is the prompt's share of the context."""
+
+    caller: Caller
+    slug: str
+    user: str
+    messages: tuple[Message, ...]
+    sampling: Sampling
+    budget: int
+    window: int
+    layout: Layout
+    strategy: Strategy | None
+    client_system: str = ""
+    session_id: str | None = None
+    store: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What the database says at the start of a turn. The stamps tell whether the indexes are up to date."""
+
+    scope: Scope
+    character: CharacterFields
+    revision: int
+    place: Place
+    bond: BondState
+    stage: Stage | None
+    lorebook: tuple[Entry, ...]
+    lines: Stamp
+    memories: Stamp
+
+
+@dataclass(frozen=True, slots=True)
+class Feeling:
+    """How it feels now: vectors of the last message and of the talk; its emotion and the mood, float32 [8]."""
+
+    said: Floats
+    talk: Floats
+    emotion: Floats
+    mood: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Recalled:
+    """Texts for the scene, best first, the ids of the memories among them, and every candidate with its reasons."""
+
+    strategy: Strategy
+    lines: tuple[str, ...]
+    memories: tuple[str, ...]
+    memory_ids: tuple[int, ...]
+    considered_lines: tuple[dict[str, Any], ...]
+    considered_memories: tuple[dict[str, Any], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """Lore for the scene, and the fate of every entry."""
+
+    told: tuple[Lore, ...]
+    fates: tuple[Fate, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A turn that is ready to be spoken."""
+
+    id: str
+    session_id: str
+    ask: Ask
+    known: Known
+    feeling: Feeling
+    recalled: Recalled
+    lore: Told
+    scene: Scene
+    prompt: Prompt
+    watch: Stopwatch

@@ -1,0 +1,47 @@
+"""Feel: one encoder call; the emotion is read from the same vector that searches."""
+
+from __future__ import annotations
+
+from app.chat.ask import Feeling, Known
+from app.services import Services
+from app.tables import Floats
+from models.scene import Language, Message
+from retrieval.emotion import EMOTIONS, blend
+from retrieval.units import Turn, query_key
+
+TALK = 4
+"""Messages of the running conversation that a line is looked up by."""
+INERTIA = 0.6
+"""The share of the mood that stays from one turn to the next."""
+AUDIBLE = 0.25
+"""Feelings weaker than this are not put into words."""
+WORDS: dict[Language, tuple[str, ...]] = {
+    "en": ("joy", "warmth", "fear", "surprise", "sadness", "disgust", "anger", "anticipation"),
+    "zh": ("喜悦", "亲近", "害怕", "惊讶", "难过", "厌恶", "生气", "期待"),
+}
+
+
+async def feel(services: Services, known: Known) -> Feeling:
+    """The emotion of what the user said, and the mood it leaves."""
+    said = known.place.history[-1].content
+    texts = [said, talk_key(known.place.history, known.character.name)]
+    vectors = await services.embedding.queries(texts)
+    emotion = (await services.embedding.feel([said], vectors[:1]))[0]
+    return Feeling(vectors[0], vectors[1], emotion, blend(known.bond.mood, emotion, INERTIA))
+
+
+def talk_key(history: tuple[Message, ...], character: str) -> str:
+    """The last messages in the form in which past lines are indexed: the user anonymised."""
+    turns = [Turn(character if m.role == "assistant" else "user", m.content) for m in history[-TALK:]]
+    return query_key(turns, character)
+
+
+def worded(mood: Floats, language: Language) -> str:
+    """The strongest feelings in words, or nothing when all are faint."""
+    ranked = sorted(range(len(EMOTIONS)), key=lambda i: -float(mood[i]))
+    audible = [WORDS[language][i] for i in ranked[:2] if float(mood[i]) >= AUDIBLE]
+    if not audible:
+        return ""
+    return (
+        f"谈话里透着{'、'.join(audible)}。" if language == "zh" else f"There is {' and '.join(audible)} in this talk."
+    )

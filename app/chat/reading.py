@@ -1,0 +1,77 @@
+"""From a chat request to what a turn needs to know of it."""
+
+from __future__ import annotations
+
+from app.auth import Caller
+from app.chat.ask import Ask
+from app.chat.protocol import ChatRequest
+from app.errors import BadRequest
+from app.services import Services
+from models.engine import Sampling
+from models.scene import Message
+
+
+def read_ask(body: ChatRequest, caller: Caller, services: Services, slug: str, session: str | None) -> Ask:
+    """What a request asks of a character.
+
+    Raises:
+        BadRequest: the last message isn't a user's, or a message is empty or over the limit.
+    """
+    settings = services.settings
+    _check_messages(body, settings.max_message_chars)
+    talk = tuple(Message(m.role, m.text) for m in body.messages if m.role in ("user", "assistant"))
+    system = "\n\n".join(m.text for m in body.messages if m.role in ("system", "developer") and m.text.strip())
+    sampling = read_sampling(body, services)
+    extensions = body.moodline
+    return Ask(
+        caller=caller,
+        slug=slug,
+        user=(body.user or body.safety_identifier or "").strip(),
+        messages=talk,
+        sampling=sampling,
+        budget=_context(services) - sampling.max_tokens,
+        window=extensions.window or settings.window,
+        layout=extensions.layout or settings.layout,
+        strategy=extensions.strategy,
+        client_system=system,
+        session_id=session or body.session_id,
+        store=body.store is not False,
+    )
+
+
+def read_sampling(body: ChatRequest, services: Services) -> Sampling:
+    """How to sample. A reply may take at most half of the context, whatever the request says."""
+    most = _context(services) // 2
+    return Sampling(
+        max_tokens=min(body.reply_tokens or services.settings.reply_tokens, most),
+        temperature=body.temperature,
+        top_p=body.top_p,
+        top_k=body.top_k,
+        min_p=body.min_p,
+        repetition_penalty=body.repetition_penalty,
+        presence_penalty=body.presence_penalty,
+        frequency_penalty=body.frequency_penalty,
+        seed=body.seed,
+        stop=body.stops,
+    )
+
+
+def _context(services: Services) -> int:
+    return min(services.settings.context_tokens, services.engine.context_length)
+
+
+def _check_messages(body: ChatRequest, longest: int) -> None:
+    for place, message in enumerate(body.messages):
+        if len(message.text) > longest:
+            raise BadRequest(
+                f"Message {place} has {len(message.text):,} characters; the limit is {longest:,} "
+                "(MOODLINE_MAX_MESSAGE_CHARS).",
+                code="message_too_long",
+                param=f"messages.{place}.content",
+            )
+    # Front ends may put system messages anywhere, also last.
+    last = next((m for m in reversed(body.messages) if m.role in ("user", "assistant")), None)
+    if last is None or last.role != "user":
+        raise BadRequest("The last message must be the user's.", code="invalid_request", param="messages")
+    if not last.text.strip():
+        raise BadRequest("The last message is empty; say something.", code="empty_message", param="messages")

@@ -1,0 +1,99 @@
+"""Remember: everything a turn leaves behind, in one write transaction."""
+
+from __future__ import annotations
+
+from sqlalchemy import update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.bond.affinity import moved, stage_of
+from app.bond.store import lock_bond
+from app.chat.ask import Outcome, Turn
+from app.chat.speak import Speech
+from app.chat.trace import explain
+from app.memory.formation import exchange, importance
+from app.services import Services
+from app.sessions.store import append, child
+from app.tables import Bond, Memory, Session, Trace, now
+from models.scene import Message
+
+TITLE_CHARS = 60
+
+
+async def remember(services: Services, turn: Turn, speech: Speech, outcome: Outcome) -> None:
+    """Store the messages, the memory, the bond and the trace of a turn; nothing when `store` is off."""
+    if not turn.ask.store:
+        return
+    with turn.watch("remember"):
+        memory = await _form_memory(services, turn, speech)
+        turn.watch.mark("total")
+        async with services.db.write() as db:
+            await _keep_session(db, turn)
+            said = await append(db, turn.known.place, turn.session_id, turn.id)
+            memory.message_id = said.id
+            reply = child(
+                turn.session_id, said.id, said.path_hash, said.depth + 1, Message("assistant", speech.said), turn.id
+            )
+            reply.outcome = outcome
+            db.add_all([memory, reply])
+            await db.execute(update(Session).where(Session.id == turn.session_id).values(leaf_id=reply.id))
+            bond = await _move_bond(db, turn)
+            await _touch_recalled(db, turn)
+            db.add(
+                Trace(
+                    id=turn.id,
+                    owner=turn.known.scope.owner,
+                    session_id=turn.session_id,
+                    outcome=outcome,
+                    document=explain(turn, speech, outcome, bond.affinity, bond.stage, services.engine.name),
+                )
+            )
+
+
+async def _form_memory(services: Services, turn: Turn, speech: Speech) -> Memory:
+    """The exchange with its vector and its feeling: what the user said weighs as much as the whole."""
+    said = turn.known.place.history[-1].content
+    text = exchange(turn.scene.user, said, turn.scene.character, speech.said)
+    vectors = await services.embedding.passages([text])
+    scope = turn.known.scope
+    return Memory(
+        owner=scope.owner,
+        user=scope.user,
+        character_id=scope.character_id,
+        session_id=turn.session_id,
+        text=text,
+        encoder=services.embedding.encoder.id,
+        vector=vectors[0],
+        emotion=turn.feeling.emotion,
+        importance=importance(said, turn.feeling.emotion),
+        created_at=now(),
+    )
+
+
+async def _keep_session(db: AsyncSession, turn: Turn) -> None:
+    if turn.known.place.session_id is not None:
+        await db.execute(update(Session).where(Session.id == turn.session_id).values(updated_at=now()))
+        return
+    scope = turn.known.scope
+    title = " ".join(turn.known.place.history[-1].content.split())[:TITLE_CHARS]
+    db.add(
+        Session(id=turn.session_id, owner=scope.owner, user=scope.user, character_id=scope.character_id, title=title)
+    )
+    await db.flush()
+
+
+async def _move_bond(db: AsyncSession, turn: Turn) -> Bond:
+    bond = await lock_bond(db, turn.known.scope)
+    bond.affinity = moved(bond.affinity, turn.feeling.emotion)
+    stage = stage_of(bond.affinity, turn.known.character.stages, bond.stage)
+    bond.stage = stage.name if stage else ""
+    bond.mood = turn.feeling.mood
+    bond.turns += 1
+    bond.updated_at = now()
+    return bond
+
+
+async def _touch_recalled(db: AsyncSession, turn: Turn) -> None:
+    """What is recalled is forgotten more slowly."""
+    await db.execute(
+        update(Memory).where(Memory.id.in_(turn.recalled.memory_ids)).values(uses=Memory.uses + 1, used_at=now())
+    )

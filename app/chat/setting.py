@@ -1,0 +1,92 @@
+"""The scene before anything is recalled: who speaks with whom, how much of the history fits, which lore fires."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from app.characters.macros import fill_names
+from app.chat.ask import Ask, Feeling, Known, Told
+from app.chat.feeling import worded
+from app.lore.book import BookSettings, activate
+from app.services import Services
+from models.frame import FRAMES
+from models.prompt import SHARES, Count, history_start, pieces, room_of, window_start
+from models.scene import Lore, Scene
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """The scene without recalls. `seen_ids` are the stored messages that the prompt shows anyway."""
+
+    scene: Scene
+    counts: dict[str, int]
+    seen_ids: frozenset[str]
+    budget: int
+
+    async def count_more(self, services: Services, scene: Scene) -> Count:
+        """Counts of everything in a scene."""
+        return await self.count_texts(services, pieces(scene))
+
+    async def count_texts(self, services: Services, texts: Iterable[str]) -> Count:
+        """Counts that cover `texts`, asking the engine only for those it has not counted yet."""
+        fresh = [text for text in dict.fromkeys(texts) if text not in self.counts]
+        self.counts.update(zip(fresh, await services.engine.count(fresh), strict=True))
+        return self.counts.__getitem__
+
+
+async def set_scene(services: Services, ask: Ask, known: Known, feeling: Feeling) -> Opening:
+    """The scene with as much history as will be in the prompt; raises `PromptTooLong` when nothing can be cut."""
+    first = window_start(len(known.place.history) - 1, ask.window)
+    scene = _scene(ask, known, feeling, first)
+    opening = Opening(scene, {}, frozenset(), ask.budget)
+    counts = await opening.count_more(services, scene)
+    start = first + history_start(scene, budget=ask.budget, window=ask.window, count=counts)
+    seen = frozenset(message_id for message_id in known.place.ids[start:] if message_id)
+    return Opening(scene, opening.counts, seen, ask.budget)
+
+
+async def know(services: Services, known: Known, opening: Opening) -> Told:
+    """The lore that the last messages call for, within its share of the prompt."""
+    scene = opening.scene
+    user = scene.user
+    entries = [
+        replace(
+            entry,
+            content=fill_names(entry.content, scene.character, user),
+            keys=tuple(fill_names(key, scene.character, user) for key in entry.keys),
+        )
+        for entry in known.lorebook
+    ]
+    spoken = [(scene.character if m.role == "assistant" else user, m.content) for m in scene.history]
+    # Only what fires is worth counting, so the keys are tried without a budget first.
+    fired = activate(entries, spoken, lambda _text: 0, BookSettings())
+    counts = await opening.count_texts(services, [entry.content for entry in fired.fired])
+    budget = int(room_of(scene, opening.budget, counts)[0] * SHARES["lore"])
+    if sum(counts(entry.content) for entry in fired.fired) > budget:
+        fired = activate(entries, spoken, counts, BookSettings(budget=budget))
+    return Told(tuple(Lore(entry.content, entry.constant) for entry in fired.fired), fired.fates)
+
+
+def _scene(ask: Ask, known: Known, feeling: Feeling, first: int) -> Scene:
+    """The scene without recalls, with the history from message `first` on."""
+    character, stage = known.character, known.stage
+    user = ask.user or FRAMES[character.language].user
+
+    def named(text: str) -> str:
+        return fill_names(text, character.name, user)
+
+    style = "\n".join(part for part in (character.style, stage.style if stage else "") if part.strip())
+    return Scene(
+        character=character.name,
+        language=character.language,
+        persona=named(character.persona),
+        style=named(style),
+        scenario=named(character.scenario),
+        stage=stage.name if stage else "",
+        stage_persona=named(stage.persona) if stage else "",
+        user=user,
+        client_system=ask.client_system,
+        mood=worded(feeling.mood, character.language),
+        history=known.place.history[first:],
+    )

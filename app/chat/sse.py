@@ -1,0 +1,36 @@
+"""Server-sent events in the form OpenAI clients parse: `data:` lines only, never `id:`, `event:` or `retry:`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Any
+
+from starlette.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
+
+DONE = "data: [DONE]\n\n"
+
+
+def event(body: dict[str, Any]) -> str:
+    """One event; JSON escapes line breaks, so it is always a single `data:` line."""
+    return f"data: {json.dumps(body, ensure_ascii=False, separators=(',', ':'))}\n\n"
+
+
+class EventStream(StreamingResponse):
+    """A stream that closes its source however it ends.
+
+    Starlette leaves an iterator open when the client is gone before the first event; then what was said would never
+    be remembered.
+    """
+
+    def __init__(self, events: AsyncGenerator[str, None], source: AsyncGenerator[str, None], headers: dict[str, str]):
+        unbuffered = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+        super().__init__(events, media_type="text/event-stream", headers=headers | unbuffered)
+        self._events, self._source = events, source
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI."""
+        async with aclosing(self._source), aclosing(self._events):
+            await super().__call__(scope, receive, send)

@@ -1,0 +1,85 @@
+"""The chat turn, the story of this server: resolve, feel, recall, lore, scene, speak, remember.
+
+`prepare` does everything up to the prompt with short read transactions; `speak` streams with no database session
+held; `remember` is one write transaction, shielded, so that a client that hangs up loses nothing that was said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import replace
+
+import anyio
+
+from app.chat.ask import Ask, Outcome, Turn
+from app.chat.feeling import feel
+from app.chat.recall import recall
+from app.chat.remember import remember
+from app.chat.resolve import resolve
+from app.chat.setting import know, set_scene
+from app.chat.speak import Speech, speak
+from app.services import Services
+from app.stopwatch import Stopwatch
+from app.tables import new_id
+from models.engine import EngineError
+from models.prompt import render
+
+
+async def prepare(services: Services, ask: Ask) -> Turn:
+    """Everything up to the prompt.
+
+    Raises:
+        NotFound: no such character or session.
+        PromptTooLong: the character and the last message alone do not fit.
+        Unavailable: the encoder or the engine is still loading.
+    """
+    watch = Stopwatch()
+    await services.engine.check()
+    with watch("resolve"):
+        known = await resolve(services, ask)
+    with watch("feel"):
+        feeling = await feel(services, known)
+    with watch("scene"):
+        opening = await set_scene(services, ask, known, feeling)
+    with watch("recall"):
+        recalled = await recall(services, ask, known, feeling, opening)
+    with watch("lore"):
+        lore = await know(services, known, opening)
+    with watch("render"):
+        scene = replace(opening.scene, lines=recalled.lines, memories=recalled.memories, lore=lore.told)
+        counts = await opening.count_more(services, scene)
+        prompt = render(scene, layout=ask.layout, budget=ask.budget, window=ask.window, count=counts)
+    return Turn(
+        id=new_id(),
+        session_id=known.place.session_id or new_id(),
+        ask=ask,
+        known=known,
+        feeling=feeling,
+        recalled=recalled,
+        lore=lore,
+        scene=scene,
+        prompt=prompt,
+        watch=watch,
+    )
+
+
+async def take_turn(services: Services, turn: Turn, speech: Speech) -> AsyncGenerator[str, None]:
+    """Speak, and remember what was said however it ends: to the end, hung up on, or broken off.
+
+    Nothing is stored when nothing was said; then `EngineError` is what the caller sees.
+    """
+    outcome: Outcome = "hung_up"
+    try:
+        async with aclosing(speak(services, turn, speech)) as pieces:
+            async for piece in pieces:
+                yield piece
+        outcome = "finished"
+    except EngineError:
+        outcome = "failed"
+        raise
+    finally:
+        if speech.said:
+            # A hang-up cancels this task again at its next await; the shield lets the transaction end.
+            with anyio.CancelScope(shield=True):
+                await remember(services, turn, speech, outcome)

@@ -1,0 +1,171 @@
+"""The command `moodline`. Every command imports what it needs when it runs, so that --help is instant."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    name="moodline",
+    help="A character chat server: any OpenAI client talks to characters who keep their voice, remember, and change.",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+)
+characters = typer.Typer(help="List, show, add and delete characters.", no_args_is_help=True)
+lines = typer.Typer(help="Past lines, which give a character its voice.", no_args_is_help=True)
+keys = typer.Typer(help="API keys.", no_args_is_help=True)
+bench = typer.Typer(help="Measure. Each prints a table and, as its last line, one JSON object.", no_args_is_help=True)
+app.add_typer(characters, name="characters")
+app.add_typer(lines, name="lines")
+app.add_typer(keys, name="keys")
+app.add_typer(bench, name="bench")
+
+Slug = Annotated[str, typer.Argument(help="The character's slug, as in `char/<slug>`.")]
+
+
+@app.command()
+def serve() -> None:
+    """Start the server: migrate, add the sample characters once, answer HTTP.
+
+    Everything is set by `MOODLINE_…` variables or a `.env` file, e.g. `MOODLINE_PORT=8080 moodline serve`.
+    """
+    from app.cli.serve import run
+
+    run()
+
+
+@app.command()
+def migrate() -> None:
+    """Bring the database to the newest revision; `moodline serve` does it too."""
+    from app.cli.console import settings
+    from app.migrate import migrate as apply
+
+    apply(settings().database)
+
+
+@app.command()
+def chat(
+    slug: Slug,
+    user: Annotated[str, typer.Option(help="Who you are; memories and the bond are yours alone.")] = "",
+    session: Annotated[str, typer.Option(help="Continue this session instead of beginning one.")] = "",
+) -> None:
+    """Talk with a character in the terminal, without a server.
+
+    Example: `moodline chat lin-wanqing --user ana`. An empty line or Ctrl-D ends the talk.
+    """
+    from app.cli.chat import run
+
+    run(slug, user, session)
+
+
+@app.command()
+def reindex() -> None:
+    """Embed every line and memory that has no vector of the current encoder, e.g. after MOODLINE_ENCODER changed."""
+    from app.cli.embed import reindex as run
+
+    run()
+
+
+@characters.command("list")
+def list_characters() -> None:
+    """The characters of this server."""
+    from app.cli.characters import show_all
+
+    show_all()
+
+
+@characters.command("show")
+def show_character(slug: Slug) -> None:
+    """One character as JSON; `characters add` reads the same form."""
+    from app.cli.characters import show
+
+    show(slug)
+
+
+@characters.command("add")
+def add_character(
+    file: Annotated[Path, typer.Argument(help="JSON with slug, name, persona, … as POST /api/characters takes it.")],
+) -> None:
+    """Add a character from a JSON file. Example: `moodline characters add cat.json`."""
+    from app.cli.characters import add
+
+    add(file)
+
+
+@characters.command("delete")
+def delete_character(slug: Slug) -> None:
+    """Hide a character; `characters restore` brings it back."""
+    from app.cli.characters import delete
+
+    delete(slug)
+
+
+@characters.command("restore")
+def restore_character(slug: Slug) -> None:
+    """Bring a deleted character back."""
+    from app.cli.characters import restore
+
+    restore(slug)
+
+
+@lines.command("import")
+def import_lines(
+    slug: Slug,
+    file: Annotated[Path, typer.Argument(help="JSONL, CSV, or a script with `NAME: line`.")],
+    role: Annotated[str, typer.Option(help="Whose lines to take; else the character's name.")] = "",
+    encoding: Annotated[str, typer.Option(help="Of the file, e.g. gb18030.")] = "utf-8",
+) -> None:
+    """Import past lines and embed them. Example: `moodline lines import mara script.txt --role MARA`."""
+    from app.cli.embed import import_lines as run
+
+    run(slug, file, role, encoding)
+
+
+@keys.command("create")
+def create_key(
+    name: Annotated[str, typer.Argument(help="What the key is for.")],
+    owner: Annotated[str, typer.Option(help="Whose characters, sessions and memories it opens; else `name`.")] = "",
+    admin: Annotated[bool, typer.Option(help="May change characters that everyone shares.")] = False,
+) -> None:
+    """Make an API key; it is shown once. Example: `moodline keys create my-app --owner me`."""
+    from app.cli.keys import create
+
+    create(name, owner or name, admin)
+
+
+@keys.command("list")
+def list_keys() -> None:
+    """The keys there are, without their secrets."""
+    from app.cli.keys import show_all
+
+    show_all()
+
+
+@keys.command("revoke")
+def revoke_key(
+    prefix: Annotated[str, typer.Argument(help="The beginning of the key, as `keys list` shows it.")],
+) -> None:
+    """Make a key useless from now on."""
+    from app.cli.keys import revoke
+
+    revoke(prefix)
+
+
+@bench.command("turn")
+def bench_turn(
+    turns: Annotated[int, typer.Option(min=2, help="Turns of each conversation.")] = 12,
+    file: Annotated[Path | None, typer.Option("--lines", help="A file of past lines to import first.")] = None,
+    role: Annotated[str, typer.Option(help="Whose lines to take from the file.")] = "",
+    reply_tokens: Annotated[int, typer.Option(min=1, help="Tokens of each reply.")] = 32,
+) -> None:
+    """Time every step of a turn, and importing lines.
+
+    Systems: `moodline` (layout late), `classic` (everything in the first system message), `bare` (the engine alone,
+    given the prompts that `moodline` made). Example: `moodline bench turn --lines script.jsonl --role 甄嬛`.
+    """
+    from app.bench.turn import run
+
+    run(turns, file, role, reply_tokens)

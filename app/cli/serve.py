@@ -1,0 +1,87 @@
+"""`moodline serve`."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import logging.handlers
+
+import uvicorn
+from rich.markup import escape
+from rich.panel import Panel
+from rich.syntax import Syntax
+
+from app.characters.samples import add_samples, read_samples
+from app.cli.console import out, services
+from app.main import create_app
+from app.services import Services
+from app.settings import Settings
+
+SECONDS_TO_FINISH = 30
+
+
+def run() -> None:
+    """Migrate, add the samples, say how to talk, serve until stopped."""
+    parts = services()
+    _log_to_file(parts.settings)
+    asyncio.run(_prepare(parts))
+    _greet(parts.settings)
+    uvicorn.run(
+        create_app(parts),
+        host=parts.settings.host,
+        port=parts.settings.port,
+        log_level=parts.settings.log_level,
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=SECONDS_TO_FINISH,
+    )
+
+
+async def _prepare(parts: Services) -> None:
+    await add_samples(parts.db)
+    # The pool belongs to this short-lived loop; the server opens its own.
+    await parts.db.close()
+
+
+def _log_to_file(settings: Settings) -> None:
+    folder = settings.home / "logs"
+    folder.mkdir(parents=True, exist_ok=True)
+    to_file = logging.handlers.RotatingFileHandler(
+        folder / "moodline.log", maxBytes=10 * 2**20, backupCount=3, encoding="utf-8"
+    )
+    form = logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s")
+    for handler in (to_file, logging.StreamHandler()):
+        handler.setFormatter(form)
+        logging.getLogger().addHandler(handler)
+    logging.getLogger().setLevel(settings.log_level.upper())
+
+
+def _greet(settings: Settings) -> None:
+    """A ready-to-paste way in."""
+    host = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host  # noqa: S104
+    address = f"http://{host}:{settings.port}"
+    samples = read_samples()
+    zh = next((sample for sample in samples if sample["language"] == "zh"), samples[0])
+    en = next((sample for sample in samples if sample["language"] == "en"), samples[0])
+    key = ' -H "Authorization: Bearer $MOODLINE_KEY"' if settings.key_required else ""
+    curl = (
+        f"curl -N {address}/v1/chat/completions{key} -H 'Content-Type: application/json' -d "
+        f'\'{{"model": "char/{en["slug"]}", "stream": true, "messages": [{{"role": "user", "content": "Hello!"}}]}}\''
+    )
+    api_key = 'os.environ["MOODLINE_KEY"]' if settings.key_required else '"none"'
+    python = "\n".join(
+        [
+            *(["import os"] if settings.key_required else []),
+            "from openai import OpenAI",
+            f'client = OpenAI(base_url="{address}/v1", api_key={api_key})',
+            f'reply = client.chat.completions.create(model="char/{zh["slug"]}", user="me",',
+            '    messages=[{"role": "user", "content": "你好！"}])',
+            "print(reply.choices[0].message.content)",
+        ]
+    )
+    out.print(f"[bold]Moodline[/] on {address} · docs {address}/docs · state in {escape(str(settings.home))}")
+    if settings.key_required:
+        out.print("A key is required: [bold]moodline keys create me[/], then export MOODLINE_KEY=ml-…")
+    out.print(Panel(Syntax(curl, "bash", word_wrap=True, background_color="default"), title="curl", title_align="left"))
+    out.print(Panel(Syntax(python, "python", background_color="default"), title="openai-python", title_align="left"))
+    out.print(f"The language model loads in the background; {address}/readyz says when it can speak.")

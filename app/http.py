@@ -1,0 +1,181 @@
+"""The edge: what may come in, and how domain errors become responses.
+
+Errors under /v1 have OpenAI's shape, all others are RFC 9457 problem details.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+from urllib.parse import urlsplit
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.errors import AppError
+from app.settings import Settings, is_loopback
+from app.tables import new_id
+from models.engine import EngineError, EngineUnavailable, PromptTooLong
+
+log = logging.getLogger("moodline")
+
+OPENAI_TYPES = {401: "invalid_request_error", 403: "permission_error", 429: "rate_limit_error"}
+CODES = {404: "not_found", 405: "method_not_allowed", 413: "too_large", 415: "unsupported_media_type"}
+UPLOADS = "/lines"
+
+
+def install(app: FastAPI, settings: Settings) -> None:
+    """Put the gate before the app and translate every error it raises."""
+    app.add_middleware(Gate, settings=settings)
+    app.add_exception_handler(AppError, _domain_error)
+    app.add_exception_handler(EngineError, _engine_error)
+    app.add_exception_handler(RequestValidationError, _validation_error)
+    app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(Exception, _unexpected_error)
+
+
+def openai_error(status: int, message: str, code: str | None, param: str | None = None) -> dict[str, Any]:
+    """OpenAI's error body."""
+    kind = OPENAI_TYPES.get(status, "invalid_request_error" if status < 500 else "server_error")
+    return {"error": {"message": message, "type": kind, "param": param, "code": code}}
+
+
+def answer(
+    request: Request, status: int, message: str, code: str, param: str | None = None, **more: Any
+) -> JSONResponse:
+    """An error response in the shape of the route's family."""
+    headers = {"x-request-id": request.scope.get("request_id", "")}
+    if status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    if status == 503:
+        headers["Retry-After"] = "3"
+    if request.scope["path"].startswith("/v1"):
+        return JSONResponse(openai_error(status, message, code, param), status, headers)
+    problem = {"type": f"urn:moodline:{code}", "title": code, "status": status, "detail": message, **more}
+    if param:
+        problem["param"] = param
+    return JSONResponse(problem, status, headers, media_type="application/problem+json")
+
+
+async def _domain_error(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, AppError)
+    # The foreign 412 and 428 are for /api only; a chat request never carries a revision.
+    return answer(request, error.status, error.message, error.code, error.param)
+
+
+async def _engine_error(request: Request, error: Exception) -> JSONResponse:
+    status, code = engine_status(error)
+    return answer(request, status, str(error), code, "messages" if code == "context_length_exceeded" else None)
+
+
+def engine_status(error: Exception) -> tuple[int, str]:
+    """The status and the code that tell of an engine's failure."""
+    if isinstance(error, PromptTooLong):
+        return 400, "context_length_exceeded"
+    if isinstance(error, EngineUnavailable):
+        return 503, "engine_unavailable"
+    return 502, "engine_error"
+
+
+async def _validation_error(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    faults = [(".".join(str(part) for part in fault["loc"][1:]), fault["msg"]) for fault in error.errors()]
+    where, what = faults[0] if faults else ("", "the request is malformed")
+    if any(fault["type"] == "json_invalid" for fault in error.errors()):
+        return answer(request, 400, f"The body is not valid JSON: {error.errors()[0]['ctx']['error']}.", "invalid_json")
+    message = f"{where}: {what}" if where else what
+    if len(faults) > 1:
+        message += f" (and {len(faults) - 1} more)"
+    if request.scope["path"].startswith("/v1"):
+        return answer(request, 400, message, "invalid_request", where or None)
+    errors = [{"field": field, "message": text} for field, text in faults]
+    return answer(request, 422, message, "invalid_request", where or None, errors=errors)
+
+
+async def _http_error(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    message = str(error.detail)
+    if error.status_code == 400 and "parsing the body" in message:
+        return answer(request, 400, "The body is not valid UTF-8 JSON.", "invalid_json")
+    if error.status_code in (404, 405):
+        message = f"{message}: {request.method} {request.scope['path']}. /docs lists the routes."
+    response = answer(request, error.status_code, message, CODES.get(error.status_code, "http_error"))
+    response.headers.update(error.headers or {})
+    return response
+
+
+async def _unexpected_error(request: Request, error: Exception) -> JSONResponse:
+    log.exception("unexpected error in %s %s", request.method, request.scope["path"], exc_info=error)
+    message = f"Something broke on our side; the log has it under request {request.scope.get('request_id')}."
+    return answer(request, 500, message, "server_error")
+
+
+class Gate:
+    """Lets a request in, or answers it at once.
+
+    Numbers requests; bounds bodies; and while no key is asked for, answers only to loopback host names and same-origin
+    pages, so that neither DNS rebinding nor a foreign page in the owner's browser gets in.
+    """
+
+    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+        self.app = app
+        self.settings = settings
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        scope["request_id"] = request_id = f"req_{new_id()}"
+
+        async def send_numbered(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = [pair for pair in message["headers"] if pair[0] != b"x-request-id"]
+                message["headers"] = [*headers, (b"x-request-id", request_id.encode())]
+            await send(message)
+
+        request = Request(scope)
+        refusal = self._refusal(request)
+        if refusal:
+            await answer(request, 403, refusal, "forbidden")(scope, receive, send_numbered)
+            return
+        await self.app(scope, self._bounded(request, receive), send_numbered)
+
+    def _refusal(self, request: Request) -> str:
+        if self.settings.key_required:
+            return ""
+        host = request.headers.get("host", "")
+        if not is_loopback(urlsplit(f"//{host}").hostname or ""):
+            return (
+                f"This server asks for no key and so answers only to loopback names, not to {host!r}. "
+                "Set MOODLINE_REQUIRE_KEY=true and create a key to serve other names."
+            )
+        origin = request.headers.get("origin")
+        if origin and urlsplit(origin).netloc != host:
+            return (
+                f"This server asks for no key and so refuses pages of another origin ({origin}). "
+                "Set MOODLINE_REQUIRE_KEY=true and create a key to use it from there."
+            )
+        return ""
+
+    def _bounded(self, request: Request, receive: Receive) -> Receive:
+        """A `receive` that refuses a body over its limit while it arrives."""
+        path = request.scope["path"]
+        upload = path.startswith("/api/characters/") and path.endswith(UPLOADS)
+        # A multipart form carries a little more than its file.
+        limit = self.settings.max_upload_bytes + 2**16 if upload else self.settings.max_body_bytes
+        name = "MOODLINE_MAX_UPLOAD_BYTES" if upload else "MOODLINE_MAX_BODY_BYTES"
+        got = 0
+
+        async def receive_bounded() -> Message:
+            nonlocal got
+            message = await receive()
+            got += len(message.get("body", b""))
+            if got > limit:
+                raise HTTPException(413, f"The request body is over {limit:,} bytes ({name}).")
+            return message
+
+        return receive_bounded

@@ -1,0 +1,57 @@
+"""The FastAPI app: lifespan, routers, error translation; nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+
+from app import __doc__ as about
+from app import health, http, services
+from app.bond.router import router as bonds
+from app.characters.router import router as characters
+from app.chat.router import router as openai
+from app.chat.traces import router as traces
+from app.lines.router import router as lines
+from app.memory.router import router as memories
+from app.reindex import keep_embedded
+from app.services import Services
+from app.sessions.router import router as sessions
+from app.version import VERSION
+
+log = logging.getLogger("moodline")
+
+
+def create_app(parts: Services) -> FastAPI:
+    """The server around its parts. Loading goes on while it already answers; /readyz tells when it is done."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        tasks = [asyncio.create_task(services.start(parts)), asyncio.create_task(keep_embedded(parts))]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await parts.engine.close()
+            await parts.db.close()
+
+    app = FastAPI(title="Moodline", summary=about, version=VERSION, lifespan=lifespan)
+    app.state.services = parts
+    for router in (
+        openai,  # /v1/chat/completions, /v1/models
+        characters,  # /api/characters
+        lines,  # /api/characters/{slug}/lines
+        sessions,  # /api/sessions
+        memories,  # /api/memories
+        bonds,  # /api/bonds
+        traces,  # /api/turns/{id}/trace
+        health.router,  # /healthz, /readyz, /metrics
+    ):
+        app.include_router(router)
+    http.install(app, parts.settings)
+    return app

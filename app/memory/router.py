@@ -1,0 +1,96 @@
+"""/api/memories: see, pin, edit and forget what characters remember."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+from sqlalchemy import select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.auth import Caller, CallerDep
+from app.characters.store import find
+from app.errors import NotFound
+from app.memory.schemas import MemoryChange, MemoryOut, MemoryPage, show
+from app.services import ServicesDep
+from app.tables import Bond, Character, Memory
+
+router = APIRouter(prefix="/api/memories", tags=["memories"])
+
+
+@router.get("")
+async def list_memories(
+    caller: CallerDep,
+    services: ServicesDep,
+    user: Annotated[str | None, Query(max_length=200)] = None,
+    character: Annotated[str, Query(description="A slug.", max_length=100)] = "",
+    pinned: bool | None = None,
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+    before: Annotated[int | None, Query(ge=0)] = None,
+) -> MemoryPage:
+    """The caller's memories, newest first."""
+    query = select(Memory, Character.slug).join(Character, Character.id == Memory.character_id)
+    query = query.where(Memory.owner == caller.owner).order_by(Memory.id.desc()).limit(limit + 1)
+    if user is not None:
+        query = query.where(Memory.user == user)
+    if pinned is not None:
+        query = query.where(Memory.pinned == pinned)
+    if before is not None:
+        query = query.where(Memory.id < before)
+    async with services.db.read() as db:
+        if character:
+            query = query.where(Memory.character_id == (await find(db, caller, character)).id)
+        rows = list(await db.execute(query))
+    items = [show(memory, slug) for memory, slug in rows[:limit]]
+    return MemoryPage(items=items, next=items[-1].id if len(rows) > limit else None)
+
+
+@router.patch("/{memory_id}")
+async def change(memory_id: int, body: MemoryChange, caller: CallerDep, services: ServicesDep) -> MemoryOut:
+    """Pin, weigh or rewrite a memory; a new text is embedded before the answer comes."""
+    fresh = None
+    if body.text is not None:
+        vectors = await services.embedding.passages([body.text])
+        fresh = (vectors[0], (await services.embedding.feel([body.text], vectors))[0])
+    async with services.db.write() as db:
+        memory, slug = await _find(db, caller, memory_id)
+        if body.text is not None and fresh is not None:
+            memory.text, memory.encoder = body.text, services.embedding.encoder.id
+            memory.vector, memory.emotion = fresh
+            await _invalidate(db, memory)
+        if body.pinned is not None:
+            memory.pinned = body.pinned
+        if body.importance is not None:
+            memory.importance = body.importance
+        await db.flush()
+        return show(memory, slug)
+
+
+@router.delete("/{memory_id}", status_code=204)
+async def forget(memory_id: int, caller: CallerDep, services: ServicesDep) -> None:
+    """Forget one memory for good; the conversation it came from stays."""
+    async with services.db.write() as db:
+        memory, _slug = await _find(db, caller, memory_id)
+        await _invalidate(db, memory)
+        await db.delete(memory)
+
+
+async def _find(db: AsyncSession, caller: Caller, memory_id: int) -> tuple[Memory, str]:
+    query = (
+        select(Memory, Character.slug)
+        .join(Character, Character.id == Memory.character_id)
+        .where(Memory.id == memory_id, Memory.owner == caller.owner)
+    )
+    row = (await db.execute(query)).first()
+    if row is None:
+        raise NotFound(f"You have no memory {memory_id}. GET /api/memories lists yours.")
+    return row[0], row[1]
+
+
+async def _invalidate(db: AsyncSession, memory: Memory) -> None:
+    """Tell every process that the index of this user and character must be rebuilt."""
+    await db.execute(
+        update(Bond)
+        .where(Bond.owner == memory.owner, Bond.user == memory.user, Bond.character_id == memory.character_id)
+        .values(memory_revision=Bond.memory_revision + 1)
+    )

@@ -1,0 +1,21 @@
+"""What /metrics tells, in Prometheus' format."""
+
+from __future__ import annotations
+
+from prometheus_client import Counter, Gauge, Histogram
+
+ENDED = Counter("moodline_turns", "Turns by how they ended.", ["outcome"])
+FIRST_TOKEN = Histogram(
+    "moodline_first_token_seconds",
+    "From the request to the first text of the reply.",
+    buckets=(0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 25.6),
+)
+STEPS = Histogram(
+    "moodline_step_seconds",
+    "Time of each step of a turn.",
+    ["step"],
+    buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0),
+)
+TOKENS = Counter("moodline_tokens", "Tokens by kind: prompt, cached (of the prompt), completion.", ["kind"])
+INDEX_BYTES = Gauge("moodline_index_bytes", "Memory of the vector indexes.", ["index"])
+WAITING = Gauge("moodline_rows_waiting_for_vectors", "Lines and memories without a vector of the current encoder.")

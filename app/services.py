@@ -1,0 +1,85 @@
+"""Everything a request needs, built once. The only file that picks implementations."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass, field
+from typing import Annotated
+
+from fastapi import Depends, Request
+from models.upstream import UpstreamEngine
+
+from app.db import Database
+from app.embedding import Embedding
+from app.settings import Settings
+from models.engine import Engine
+from models.local import LocalEngine
+from retrieval.cache import IndexCache
+from retrieval.emotion import AnchorTagger, EmotionTagger
+from retrieval.encoder import Encoder
+from retrieval.nano import NanoEncoder
+from retrieval.sentence import SentenceEncoder
+
+log = logging.getLogger("moodline")
+
+
+@dataclass(frozen=True)
+class Services:
+    """Long-lived parts of one server process. `wake` tells the background embedder that rows wait for vectors."""
+
+    settings: Settings
+    db: Database
+    engine: Engine
+    embedding: Embedding
+    lines: IndexCache
+    memories: IndexCache
+    wake: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+def build(settings: Settings, *, engine: Engine | None = None) -> Services:
+    """Put the parts together; nothing is loaded or connected yet."""
+    return Services(
+        settings=settings,
+        db=Database(settings.database, settings.database_pool),
+        engine=engine or _engine(settings),
+        embedding=Embedding(lambda: _encoder(settings)),
+        lines=IndexCache(settings.index_bytes // 2),
+        memories=IndexCache(settings.index_bytes // 2),
+    )
+
+
+def _engine(settings: Settings) -> Engine:
+    if settings.engine == "local":
+        return LocalEngine(settings.local_weights, home=settings.home, context_length=settings.context_tokens)
+    return UpstreamEngine(
+        settings.upstream_url,
+        model=settings.upstream_model or None,
+        api_key=settings.upstream_key.get_secret_value(),
+        dialect=settings.upstream_dialect,
+        context_length=settings.context_tokens,
+    )
+
+
+def _encoder(settings: Settings) -> tuple[Encoder, EmotionTagger]:
+    encoder: Encoder = NanoEncoder() if settings.encoder == "packaged" else SentenceEncoder(settings.encoder)
+    return encoder, AnchorTagger(encoder)
+
+
+async def start(services: Services) -> None:
+    """Load the encoder and the engine. A failure is logged and told by /readyz; the server stays up."""
+    for part in (services.embedding, services.engine):
+        try:
+            await part.start()
+        except Exception as error:
+            log.error("%s: %s", type(part).__name__, error)
+    log.info("ready: %s", services.engine.name)
+
+
+def of_request(request: Request) -> Services:
+    """The process's services."""
+    services: Services = request.app.state.services
+    return services
+
+
+ServicesDep = Annotated[Services, Depends(of_request)]

@@ -1,0 +1,111 @@
+"""Every setting, read from the environment (`MOODLINE_…`) or `.env`, in one place."""
+
+from __future__ import annotations
+
+import ipaddress
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+Strategy = Literal["calibrated", "ordinary", "c-a", "c-m", "s-s", "s-e"]
+Layout = Literal["late", "classic"]
+
+
+class Settings(BaseSettings):
+    """The server's settings. Field names, upper-cased and prefixed with `MOODLINE_`, are the variables."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="MOODLINE_", env_file=".env", env_file_encoding="utf-8", extra="ignore", env_ignore_empty=True
+    )
+
+    home: Path = Field(Path.home() / ".moodline", description="All state: database, weights, logs.")
+    host: str = Field("127.0.0.1", description="Address to bind. Any address but loopback requires API keys.")
+    port: int = Field(8000, ge=0, le=65535, description="Port to bind.")
+    require_key: bool | None = Field(
+        None, description="Require an API key. Unset: required unless the address is loopback."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Log level.")
+
+    database_url: str = Field(
+        "", description="SQLAlchemy URL, `sqlite+aiosqlite:///…` or `postgresql+psycopg://…`. Unset: SQLite in home."
+    )
+    database_pool: int = Field(5, ge=1, le=200, description="Database connections per process.")
+
+    engine: Literal["local", "upstream"] = Field(
+        "local", description="`local` runs the language model in process, `upstream` talks to a server such as vLLM."
+    )
+    local_weights: Path | None = Field(
+        None, description="Folder of a transformers checkpoint for the local engine. Unset: the packaged SmolLM2."
+    )
+    upstream_url: str = Field("http://127.0.0.1:8001/v1", description="OpenAI-compatible address of the upstream.")
+    upstream_model: str = Field("", description="Language model to ask the upstream for. Unset: the first it lists.")
+    upstream_key: SecretStr = Field(SecretStr(""), description="API key for the upstream.")
+    upstream_dialect: Literal["vllm", "openai"] = Field(
+        "vllm", description="`vllm` adds top_k, min_p, cache_salt, exact token counts; `openai` is the plain dialect."
+    )
+    encoder: str = Field(
+        "packaged", description="`packaged` (multilingual-e5-small) or a sentence-transformers name or folder."
+    )
+
+    context_tokens: int = Field(4096, ge=512, description="Most tokens of prompt and reply together.")
+    reply_tokens: int = Field(256, ge=1, description="Tokens of a reply when the request names no limit.")
+    window: int = Field(40, ge=2, description="Most messages of history in a prompt.")
+    layout: Layout = Field("late", description="`late` keeps the prefix stable for caches; `classic` as Index renders.")
+    strategy: Strategy = Field("calibrated", description="How recalled lines and memories are ranked.")
+    recall_lines: int = Field(4, ge=0, le=50, description="Past lines in a prompt.")
+    recall_memories: int = Field(4, ge=0, le=50, description="Memories in a prompt.")
+    index_bytes: int = Field(256 * 2**20, ge=0, description="Memory for vector indexes; the least recently used go.")
+
+    max_body_bytes: int = Field(4 * 2**20, ge=1024, description="Largest JSON request body.")
+    max_upload_bytes: int = Field(64 * 2**20, ge=1024, description="Largest file of lines.")
+    max_message_chars: int = Field(32_000, ge=1, description="Longest single message.")
+
+    @field_validator("home")
+    @classmethod
+    def _absolute(cls, home: Path) -> Path:
+        return home.expanduser().absolute()
+
+    @field_validator("database_url")
+    @classmethod
+    def _async_driver(cls, url: str) -> str:
+        """Accept the spellings people paste (`postgresql://`, `postgres://`, `sqlite:///`)."""
+        for plain, driver in (
+            ("postgres://", "postgresql+psycopg://"),
+            ("postgresql://", "postgresql+psycopg://"),
+            ("sqlite://", "sqlite+aiosqlite://"),
+        ):
+            if url.startswith(plain):
+                return driver + url.removeprefix(plain)
+        if url and not url.startswith(("postgresql+psycopg://", "sqlite+aiosqlite://")):
+            raise ValueError(
+                f"MOODLINE_DATABASE_URL starts with {url.split(':', 1)[0]!r}; use sqlite:///FILE or postgresql://HOST/DB."
+            )
+        return url
+
+    @model_validator(mode="after")
+    def _room_to_speak(self) -> Self:
+        if self.reply_tokens * 2 > self.context_tokens:
+            raise ValueError("MOODLINE_REPLY_TOKENS may take at most half of MOODLINE_CONTEXT_TOKENS.")
+        return self
+
+    @property
+    def database(self) -> str:
+        """The database URL in force."""
+        return self.database_url or f"sqlite+aiosqlite:///{self.home / 'moodline.db'}"
+
+    @property
+    def key_required(self) -> bool:
+        """Whether callers must present an API key."""
+        return not is_loopback(self.host) if self.require_key is None else self.require_key
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a bind address or host name means this machine only."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False

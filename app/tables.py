@@ -1,0 +1,263 @@
+"""Every table on one page. SQL is the only truth: vectors and emotions are columns, indexes are caches of them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+from uuid import uuid4
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    DateTime,
+    Dialect,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+Floats = NDArray[np.float32]
+SHARED = "*"
+"""The owner of characters that everyone on this server may talk with."""
+
+
+class Moment(TypeDecorator[datetime]):
+    """An aware UTC datetime; SQLite forgets time zones, so it is put back on the way out."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """To UTC."""
+        return None if value is None else value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """As UTC."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class FloatRow(TypeDecorator[Floats]):
+    """A float32 vector as little-endian bytes."""
+
+    impl = LargeBinary
+    cache_ok = True
+
+    def process_bind_param(self, value: Floats | None, dialect: Dialect) -> bytes | None:
+        """To bytes."""
+        return None if value is None else np.ascontiguousarray(value, dtype="<f4").tobytes()
+
+    def process_result_value(self, value: bytes | None, dialect: Dialect) -> Floats | None:
+        """From bytes; read-only."""
+        return None if value is None else np.frombuffer(value, dtype="<f4")
+
+
+# SQLite only numbers rows by itself in a column declared INTEGER.
+BigId = BigInteger().with_variant(Integer, "sqlite")
+Document = JSON().with_variant(JSONB, "postgresql")
+
+
+def now() -> datetime:
+    """The present, aware."""
+    return datetime.now(UTC)
+
+
+def new_id() -> str:
+    """A fresh unguessable id."""
+    return uuid4().hex
+
+
+class Base(DeclarativeBase):
+    """Tables; constraint names are spelled out so that migrations can name them on every database."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(column_0_label)s",
+            "uq": "uq_%(table_name)s_%(column_0_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map = {datetime: Moment, Floats: FloatRow, dict[str, Any]: Document, list[Any]: Document}  # noqa: RUF012
+
+
+class ApiKey(Base):
+    """A key belongs to an owner; only its hash is kept."""
+
+    __tablename__ = "api_keys"
+    id: Mapped[str] = mapped_column(String(32), primary_key=True, default=new_id)
+    owner: Mapped[str] = mapped_column(String(100), index=True)
+    name: Mapped[str] = mapped_column(String(100))
+    prefix: Mapped[str] = mapped_column(String(16))
+    digest: Mapped[str] = mapped_column(String(64), unique=True)
+    admin: Mapped[bool] = mapped_column(default=False)
+    created_at: Mapped[datetime] = mapped_column(default=now)
+    revoked_at: Mapped[datetime | None]
+
+
+class Character(Base):
+    """A character as it is now. `live_slug` is `owner/slug` until deletion, so an owner's live slugs are unique."""
+
+    __tablename__ = "characters"
+    id: Mapped[str] = mapped_column(String(32), primary_key=True, default=new_id)
+    owner: Mapped[str] = mapped_column(String(100), index=True)
+    slug: Mapped[str] = mapped_column(String(100), index=True)
+    live_slug: Mapped[str | None] = mapped_column(String(201), unique=True)
+    revision: Mapped[int] = mapped_column(default=1)
+    lines_revision: Mapped[int] = mapped_column(default=0)
+    document: Mapped[dict[str, Any]]
+    created_at: Mapped[datetime] = mapped_column(default=now)
+    updated_at: Mapped[datetime] = mapped_column(default=now)
+    deleted_at: Mapped[datetime | None]
+
+
+class CharacterRevision(Base):
+    """What a character was at each revision."""
+
+    __tablename__ = "character_revisions"
+    character_id: Mapped[str] = mapped_column(ForeignKey("characters.id", ondelete="CASCADE"), primary_key=True)
+    revision: Mapped[int] = mapped_column(primary_key=True)
+    document: Mapped[dict[str, Any]]
+    created_at: Mapped[datetime] = mapped_column(default=now)
+
+
+class LineImport(Base):
+    """One upload of past lines and how it went."""
+
+    __tablename__ = "line_imports"
+    id: Mapped[str] = mapped_column(String(32), primary_key=True, default=new_id)
+    character_id: Mapped[str] = mapped_column(ForeignKey("characters.id", ondelete="CASCADE"), index=True)
+    filename: Mapped[str] = mapped_column(String(255), default="")
+    turns: Mapped[int]
+    units: Mapped[int]
+    duplicates: Mapped[int]
+    error: Mapped[str | None] = mapped_column(Text)
+    created_at: Mapped[datetime] = mapped_column(default=now)
+
+
+class Line(Base):
+    """A unit of the character's past dialogue: what was said before, and the character's answer.
+
+    `key` is the text that is embedded, speakers anonymised and the answer left out. `vector`, `emotion` and `encoder`
+    are null until the unit has been embedded.
+    """
+
+    __tablename__ = "lines"
+    __table_args__ = (UniqueConstraint("character_id", "digest", name="uq_lines_character_digest"),)
+    id: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=True)
+    character_id: Mapped[str] = mapped_column(ForeignKey("characters.id", ondelete="CASCADE"), index=True)
+    import_id: Mapped[str | None] = mapped_column(ForeignKey("line_imports.id", ondelete="SET NULL"), index=True)
+    dialogue: Mapped[list[Any]]
+    key: Mapped[str] = mapped_column(Text)
+    answer: Mapped[str] = mapped_column(Text)
+    digest: Mapped[str] = mapped_column(String(64))
+    label: Mapped[str | None] = mapped_column(String(16))
+    encoder: Mapped[str | None] = mapped_column(String(200), index=True)
+    vector: Mapped[Floats | None]
+    emotion: Mapped[Floats | None]
+    created_at: Mapped[datetime] = mapped_column(default=now)
+
+
+class LoreEntry(Base):
+    """One world-info entry of a character; `document` holds the fields of `app.lore.book.Entry`."""
+
+    __tablename__ = "lore_entries"
+    id: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=True)
+    character_id: Mapped[str] = mapped_column(ForeignKey("characters.id", ondelete="CASCADE"), index=True)
+    place: Mapped[int]
+    document: Mapped[dict[str, Any]]
+
+
+class Session(Base):
+    """A conversation of one user with one character: a tree of messages and the leaf that is current."""
+
+    __tablename__ = "sessions"
+    __table_args__ = (Index("ix_sessions_scope", "owner", "user", "character_id"),)
+    id: Mapped[str] = mapped_column(String(32), primary_key=True, default=new_id)
+    owner: Mapped[str] = mapped_column(String(100))
+    user: Mapped[str] = mapped_column(String(200))
+    character_id: Mapped[str] = mapped_column(ForeignKey("characters.id", ondelete="CASCADE"), index=True)
+    title: Mapped[str] = mapped_column(String(200), default="")
+    leaf_id: Mapped[str | None] = mapped_column(String(32))
+    created_at: Mapped[datetime] = mapped_column(default=now)
+    updated_at: Mapped[datetime] = mapped_column(default=now, index=True)
+    deleted_at: Mapped[datetime | None]
+
+
+class Message(Base):
+    """A node of a session's tree. Siblings are edits, swipes and branches."""
+
+    __tablename__ = "messages"
+    __table_args__ = (Index("ix_messages_path_hash", "path_hash", "session_id"),)
+    id: Mapped[str] = mapped_column(String(32), primary_key=True, default=new_id)
+    session_id: Mapped[str] = mapped_column(ForeignKey("sessions.id", ondelete="CASCADE"), index=True)
+    parent_id: Mapped[str | None] = mapped_column(ForeignKey("messages.id", ondelete="CASCADE"), index=True)
+    depth: Mapped[int]
+    role: Mapped[str] = mapped_column(String(16))
+    text: Mapped[str] = mapped_column(Text)
+    path_hash: Mapped[str] = mapped_column(String(64))
+    outcome: Mapped[str] = mapped_column(String(16), default="finished")
+    turn_id: Mapped[str | None] = mapped_column(String(32))
+    created_at: Mapped[datetime] = mapped_column(default=now)
+
+
+class Memory(Base):
+    """An exchange that can be recalled, with how it felt."""
+
+    __tablename__ = "memories"
+    __table_args__ = (Index("ix_memories_scope", "owner", "user", "character_id"),)
+    id: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=True)
+    owner: Mapped[str] = mapped_column(String(100))
+    user: Mapped[str] = mapped_column(String(200))
+    character_id: Mapped[str] = mapped_column(ForeignKey("characters.id", ondelete="CASCADE"), index=True)
+    session_id: Mapped[str | None] = mapped_column(ForeignKey("sessions.id", ondelete="SET NULL"), index=True)
+    message_id: Mapped[str | None] = mapped_column(ForeignKey("messages.id", ondelete="SET NULL"), index=True)
+    text: Mapped[str] = mapped_column(Text)
+    encoder: Mapped[str] = mapped_column(String(200), index=True)
+    vector: Mapped[Floats]
+    emotion: Mapped[Floats]
+    importance: Mapped[float] = mapped_column(default=0.0)
+    pinned: Mapped[bool] = mapped_column(default=False)
+    uses: Mapped[int] = mapped_column(default=0)
+    created_at: Mapped[datetime] = mapped_column(default=now)
+    used_at: Mapped[datetime | None]
+
+
+class Bond(Base):
+    """What stands between one user and one character."""
+
+    __tablename__ = "bonds"
+    __table_args__ = (UniqueConstraint("owner", "user", "character_id", name="uq_bonds_scope"),)
+    id: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=True)
+    owner: Mapped[str] = mapped_column(String(100))
+    user: Mapped[str] = mapped_column(String(200))
+    character_id: Mapped[str] = mapped_column(ForeignKey("characters.id", ondelete="CASCADE"), index=True)
+    affinity: Mapped[float] = mapped_column(default=0.0)
+    stage: Mapped[str] = mapped_column(String(100), default="")
+    mood: Mapped[Floats | None]
+    turns: Mapped[int] = mapped_column(default=0)
+    memory_revision: Mapped[int] = mapped_column(default=0)
+    updated_at: Mapped[datetime] = mapped_column(default=now)
+
+
+class Trace(Base):
+    """Why a turn was what it was. Its id is the turn's."""
+
+    __tablename__ = "traces"
+    id: Mapped[str] = mapped_column(String(32), primary_key=True, default=new_id)
+    owner: Mapped[str] = mapped_column(String(100), index=True)
+    session_id: Mapped[str] = mapped_column(ForeignKey("sessions.id", ondelete="CASCADE"), index=True)
+    outcome: Mapped[str] = mapped_column(String(16))
+    document: Mapped[dict[str, Any]]
+    created_at: Mapped[datetime] = mapped_column(default=now)

@@ -1,0 +1,1 @@
+"""Language models: the scene they read, the engines that run them."""

@@ -1,0 +1,68 @@
+"""The words around a scene, in Chinese and English: what tells the language model which part is what."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from models.scene import Language
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """Templates of one language; `{char}`, `{user}`, `{stage}` and `{text}` are filled in by `models.prompt`."""
+
+    rules: str
+    persona: str
+    style: str
+    scenario: str
+    user_persona: str
+    client_system: str
+    lore: str
+    stage: str
+    mood: str
+    memories: str
+    lines: str
+    speak: str
+    user: str
+
+
+FRAMES: Mapping[Language, Frame] = {
+    "en": Frame(
+        rules=(
+            "You are {char}, talking with {user}. Stay {char} in every reply: speak in the first person, in {char}'s "
+            "own voice, and never mention being an AI or a language model. Write only {char}'s next reply, never "
+            "{user}'s words. Keep it conversational."
+        ),
+        persona="## Who {char} is\n{text}",
+        style="## How {char} talks\n{text}",
+        scenario="## Where you are\n{text}",
+        user_persona="## Who {user} is\n{text}",
+        client_system="## Further notes from the app\n{text}",
+        lore="## What {char} knows about this world\n{text}",
+        stage="## Between {char} and {user} now: {stage}\n{text}",
+        mood="## {char}'s mood\n{text}",
+        memories="## What {char} remembers of earlier talks with {user}\n{text}",
+        lines="## Things {char} has said before (match the voice, do not copy the words)\n{text}",
+        speak="Reply to {user}'s next message as {char}.",
+        user="the visitor",
+    ),
+    "zh": Frame(
+        rules=(
+            "你是{char}，正在和{user}说话。每一句回复都要以{char}的身份、用第一人称和{char}自己的口吻来说，不要提到自己是AI"
+            "或语言模型。只写{char}的下一句回复，不要替{user}说话。像平常聊天一样自然。"
+        ),
+        persona="【{char}是谁】\n{text}",
+        style="【{char}怎样说话】\n{text}",
+        scenario="【此刻的场景】\n{text}",
+        user_persona="【{user}是谁】\n{text}",
+        client_system="【应用的补充说明】\n{text}",
+        lore="【{char}了解的这个世界】\n{text}",
+        stage="【{char}与{user}现在的关系：{stage}】\n{text}",
+        mood="【{char}此刻的心情】\n{text}",
+        memories="【{char}记得以前与{user}的谈话】\n{text}",
+        lines="【{char}以前说过的话（学口吻，不要照抄）】\n{text}",
+        speak="请以{char}的身份回复{user}接下来的话。",
+        user="来客",
+    ),
+}

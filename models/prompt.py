@@ -1,0 +1,241 @@
+"""Render a scene into the messages a language model reads, within a token budget.
+
+The server, training, evaluation and the golden tests all call `render`, so what a model is trained on and what it is
+served are equal by import. Pure: the same scene, layout, budget and counts give the same prompt.
+
+What gives way when tokens are short, first to last:
+
+| section             | gets at most                                  | then                                  |
+|---------------------|-----------------------------------------------|---------------------------------------|
+| lines               | 20 % of the room                              | the lowest ranked are left out        |
+| memories            | 15 % of the room                              | the lowest ranked are left out        |
+| lore                | 15 % of the room, constant entries first      | the last to fire are left out         |
+| history             | the rest of the room                          | the oldest go, several at a time      |
+| everything else, and the last message | what it needs               | `PromptTooLong`                       |
+
+The room is the budget less the fixed texts (rules, persona, style, scenario, user, client's notes, stage, mood). The
+share of history does not depend on what was retrieved, so history is cut at the same place turn after turn and the
+prefix cache of the engine survives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from models.engine import PromptTooLong
+from models.frame import FRAMES, Frame
+from models.scene import Message, Scene
+
+Layout = Literal["late", "classic"]
+Count = Callable[[str], int]
+
+SHARES = {"lines": 0.20, "memories": 0.15, "lore": 0.15}
+MESSAGE_TOKENS = 8
+"""What a chat template adds around one message; ChatML adds 5 and others up to 8."""
+SEPARATOR = "\n--------------------\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """One line of the token ledger."""
+
+    name: str
+    tokens: int
+    kept: int
+    dropped: int
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """Messages ready for an engine, and where the tokens went. `history_start` is the first history message kept."""
+
+    messages: tuple[Message, ...]
+    ledger: tuple[Section, ...]
+    tokens: int
+    history_start: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Picked:
+    """The items of one section that fit."""
+
+    name: str
+    texts: tuple[str, ...]
+    tokens: int
+    dropped: int
+
+
+def fixed_texts(scene: Scene) -> tuple[str, ...]:
+    """The texts that are in every prompt of this scene, headings included."""
+    frame = FRAMES[scene.language]
+    parts = (
+        (frame.rules, "rules"),
+        (frame.persona, scene.persona),
+        (frame.style, scene.style),
+        (frame.scenario, scene.scenario),
+        (frame.user_persona, scene.user_persona),
+        (frame.client_system, scene.client_system),
+    )
+    return tuple(_fill(template, scene, text) for template, text in parts if text.strip())
+
+
+def present_texts(scene: Scene) -> tuple[str, ...]:
+    """The texts that say how things stand now: stage and mood."""
+    frame = FRAMES[scene.language]
+    parts = ((frame.stage, scene.stage_persona), (frame.mood, scene.mood))
+    return tuple(_fill(template, scene, text) for template, text in parts if text.strip())
+
+
+def pieces(scene: Scene) -> list[str]:
+    """Every text that `render` will count, so that an engine can count them in one call."""
+    frame = FRAMES[scene.language]
+    headings = [_fill(t, scene, "") for t in (frame.lore, frame.memories, frame.lines)]
+    return [
+        *fixed_texts(scene),
+        *present_texts(scene),
+        _fill(frame.speak, scene, ""),
+        *headings,
+        *(entry.text for entry in scene.lore),
+        *scene.memories,
+        *scene.lines,
+        *(message.content for message in scene.history),
+    ]
+
+
+def window_start(length: int, window: int) -> int:
+    """The first of `length` history messages within a window of that many, moved in steps of a quarter window."""
+    step = _step(window)
+    overflow = max(0, length - window)
+    return min(length, -(-overflow // step) * step)
+
+
+def history_start(scene: Scene, *, budget: int, window: int, count: Count) -> int:
+    """The first history message that `render` will keep; known before anything is retrieved.
+
+    Raises:
+        PromptTooLong: the fixed texts and the last message alone are over `budget` tokens.
+    """
+    room, last = room_of(scene, budget, count)
+    if room < last:
+        raise PromptTooLong(
+            f"The character's fixed texts and the last message need {budget - room + last} tokens of a prompt of at "
+            f"most {budget}. Shorten the message or the character, or raise MOODLINE_CONTEXT_TOKENS."
+        )
+    allowed = room - last - int(room * sum(SHARES.values()))
+    return _cut(scene.history[:-1], window, allowed, count)
+
+
+def render(scene: Scene, *, layout: Layout, budget: int, window: int, count: Count) -> Prompt:
+    """The prompt of a scene: at most `budget` tokens and `window` history messages, counted by `count`.
+
+    `late` puts what changes every turn after the history, so that the long prefix stays the same and an engine's
+    prefix cache serves it. `classic` puts everything into the first system message, as Index-1.9B-character and
+    Emotional RAG do.
+
+    Raises:
+        PromptTooLong: see `history_start`.
+        ValueError: the history does not end with a user's message.
+    """
+    if not scene.history or scene.history[-1].role != "user":
+        raise ValueError("A scene's history ends with the user's message.")
+    start = history_start(scene, budget=budget, window=window, count=count)
+    history, last = scene.history[start:-1], scene.history[-1]
+    room, last_tokens = room_of(scene, budget, count)
+    spoken = sum(count(message.content) + MESSAGE_TOKENS for message in history)
+    picked = _retrieved(scene, room, room - last_tokens - spoken, count)
+    messages = _arrange(scene, layout, picked, (*history, last))
+    fixed = Section("fixed", budget - room, len(fixed_texts(scene)) + len(present_texts(scene)), 0)
+    sections = [Section(p.name, p.tokens, len(p.texts), p.dropped) for p in picked]
+    talk = Section("history", spoken + last_tokens, len(history) + 1, start)
+    ledger = (fixed, *sections, talk)
+    return Prompt(messages, ledger, sum(section.tokens for section in ledger), start)
+
+
+def room_of(scene: Scene, budget: int, count: Count) -> tuple[int, int]:
+    """Tokens that the fixed texts leave of `budget`, and tokens of the last message."""
+    speak = _fill(FRAMES[scene.language].speak, scene, "")
+    fixed = sum(count(text) + 1 for text in (*fixed_texts(scene), *present_texts(scene), speak)) + 2 * MESSAGE_TOKENS
+    return budget - fixed, count(scene.history[-1].content) + MESSAGE_TOKENS
+
+
+def _step(window: int) -> int:
+    return max(2, window // 4 // 2 * 2)
+
+
+def _cut(history: tuple[Message, ...], window: int, allowed: int, count: Count) -> int:
+    """The smallest start, in big steps if possible, whose messages fit the window and `allowed` tokens."""
+    first = window_start(len(history), window)
+    tokens = [count(message.content) + MESSAGE_TOKENS for message in history]
+    for step in (_step(window), 1):
+        for start in range(first, len(history), step):
+            if sum(tokens[start:]) <= allowed:
+                return start
+    return len(history)
+
+
+def _retrieved(scene: Scene, room: int, left: int, count: Count) -> tuple[_Picked, ...]:
+    """What fits of lore, memories and lines, in the order in which they may claim what is left."""
+    frame = FRAMES[scene.language]
+    lore = [entry.text for entry in sorted(scene.lore, key=lambda entry: not entry.constant)]
+    picked = []
+    for name, texts, template in (
+        ("lore", lore, frame.lore),
+        ("memories", scene.memories, frame.memories),
+        ("lines", scene.lines, frame.lines),
+    ):
+        heading = count(_fill(template, scene, "")) + 1
+        choice = _pick(name, texts, heading, min(left, int(room * SHARES[name])), count)
+        picked.append(choice)
+        left -= choice.tokens
+    return tuple(picked)
+
+
+def _pick(name: str, texts: Iterable[str], heading: int, allowed: int, count: Count) -> _Picked:
+    """Take texts in order, skipping what does not fit instead of stopping at it."""
+    kept: list[str] = []
+    tokens = dropped = 0
+    for text in texts:
+        cost = count(text) + 2 + (0 if kept else heading)
+        if tokens + cost <= allowed:
+            kept.append(text)
+            tokens += cost
+        else:
+            dropped += 1
+    return _Picked(name, tuple(kept), tokens, dropped)
+
+
+def _arrange(
+    scene: Scene, layout: Layout, picked: tuple[_Picked, ...], history: tuple[Message, ...]
+) -> tuple[Message, ...]:
+    frame = FRAMES[scene.language]
+    lore, memories, lines = (section.texts for section in picked)
+    constant = {entry.text for entry in scene.lore if entry.constant}
+    stable = _block(frame.lore, scene, [text for text in lore if text in constant], "\n")
+    fired = _block(frame.lore, scene, [text for text in lore if text not in constant], "\n")
+    recalled = [*_block(frame.memories, scene, memories, "\n"), *_block(frame.lines, scene, lines, SEPARATOR)]
+    now = [*present_texts(scene), *fired, *recalled]
+    speak = _fill(frame.speak, scene, "")
+    if layout == "classic":
+        return (Message("system", "\n\n".join((*fixed_texts(scene), *stable, *now, speak))), *history)
+    first = Message("system", "\n\n".join((*fixed_texts(scene), *stable)))
+    return (first, *history[:-1], Message("system", "\n\n".join((*now, speak))), history[-1])
+
+
+def _block(template: str, scene: Scene, texts: Iterable[str], separator: str) -> list[str]:
+    body = separator.join(texts)
+    return [_fill(template, scene, body)] if body else []
+
+
+def _fill(template: str, scene: Scene, text: str) -> str:
+    """Fill a heading. Only our own templates are formatted; a character's text is put in as it is."""
+    heading, _, _ = template.partition("{text}")
+    filled = heading.format(char=scene.character, user=user_name(scene), stage=scene.stage)
+    return filled + (text if "{text}" in template else "")
+
+
+def user_name(scene: Scene) -> str:
+    """What the user is called in the prompt."""
+    frame: Frame = FRAMES[scene.language]
+    return scene.user or frame.user

@@ -1,0 +1,76 @@
+"""The scene: everything a character knows when it speaks, as one frozen value.
+
+The server builds it, JSONL stores it, and training, evaluation and golden tests replay it through the same
+`models.prompt.render`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Role = Literal["system", "user", "assistant"]
+Language = Literal["zh", "en"]
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One chat message as a language model reads it."""
+
+    role: Role
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Lore:
+    """World-info text that fired. `constant` lore never changes within a session and belongs to the stable prefix."""
+
+    text: str
+    constant: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """What the character knows at this moment.
+
+    `lines` and `memories` are ready-made texts, best first. `mood` is a worded feeling or empty. `client_system` is
+    what the caller's own system prompt said; it is placed, labelled, after ours.
+    """
+
+    character: str
+    language: Language
+    persona: str
+    style: str = ""
+    scenario: str = ""
+    stage: str = ""
+    stage_persona: str = ""
+    user: str = ""
+    user_persona: str = ""
+    client_system: str = ""
+    mood: str = ""
+    lore: tuple[Lore, ...] = ()
+    lines: tuple[str, ...] = ()
+    memories: tuple[str, ...] = ()
+    history: tuple[Message, ...] = ()
+
+    def to_json(self) -> str:
+        """One JSONL row."""
+        return json.dumps(dataclasses.asdict(self), ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, row: str) -> Scene:
+        """The scene of a JSONL row; raises `TypeError` or `KeyError` when fields are unknown or missing."""
+        return cls.from_dict(json.loads(row))
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> Scene:
+        """The scene of `dataclasses.asdict`'s output."""
+        rest = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items() if k not in ("lore", "history")}
+        return cls(
+            **rest,
+            lore=tuple(Lore(**entry) for entry in fields.get("lore", ())),
+            history=tuple(Message(**message) for message in fields.get("history", ())),
+        )

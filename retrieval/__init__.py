@@ -1,0 +1,49 @@
+"""Finding things: texts to vectors, emotions, indexes, rankings.
+
+The encoders are not imported here, so that importing this package costs no torch: take `NanoEncoder` from
+`retrieval.nano`, `SentenceEncoder` from `retrieval.sentence`, `unpack` from `retrieval.unpacked`.
+"""
+
+from retrieval.cache import Append, Entry, Fresh, IndexCache, Plan, Rebuild, Stamp
+from retrieval.calibrated import Calibration, Weights
+from retrieval.candidate import Candidate, Ranked
+from retrieval.emotion import EMOTIONS, AnchorTagger, EmotionTagger, blend, cosine_distance, dominant
+from retrieval.encoder import Encoder, Vectors
+from retrieval.index import Hit, Index
+from retrieval.pack import pack
+from retrieval.rank import Strategy, rank
+from retrieval.retention import retention
+from retrieval.units import Turn, Unit, query_key, unit, units
+
+__all__ = [
+    "EMOTIONS",
+    "AnchorTagger",
+    "Append",
+    "Calibration",
+    "Candidate",
+    "EmotionTagger",
+    "Encoder",
+    "Entry",
+    "Fresh",
+    "Hit",
+    "Index",
+    "IndexCache",
+    "Plan",
+    "Ranked",
+    "Rebuild",
+    "Stamp",
+    "Strategy",
+    "Turn",
+    "Unit",
+    "Vectors",
+    "Weights",
+    "blend",
+    "cosine_distance",
+    "dominant",
+    "pack",
+    "query_key",
+    "rank",
+    "retention",
+    "unit",
+    "units",
+]
