@@ -1,0 +1,243 @@
+"""The cache of indexes: it converges on the rows whatever the order in which readers see and load them."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from retrieval.cache import Append, Fresh, IndexCache, Rebuild, Stamp, compare
+
+DIMENSION = 4
+
+
+def row_of(name, revision=0):
+    row = np.random.default_rng((name, revision)).standard_normal(DIMENSION).astype(np.float32)
+    return row / np.linalg.norm(row)
+
+
+def rows_of(names, revision=0):
+    return np.array([row_of(name, revision) for name in names], np.float32).reshape(-1, DIMENSION)
+
+
+def stamp_of(names, revision=0, encoder="e"):
+    return Stamp(len(names), max(names, default=0), revision, encoder)
+
+
+def put(cache, key, names, revision=0, encoder="e"):
+    stamp = stamp_of(names, revision, encoder)
+    return cache.apply(key, stamp, list(names), rows_of(names, revision), rebuild=True)
+
+
+def test_an_unknown_key_is_rebuilt_and_then_fresh():
+    cache = IndexCache(10**9)
+    assert cache.get("a") is None
+    assert cache.plan("a", stamp_of([1, 2])) == Rebuild()
+    entry = put(cache, "a", [1, 2])
+    assert cache.plan("a", stamp_of([1, 2])) == Fresh(entry)
+    assert cache.get("a") == entry
+
+
+def test_no_rows_at_all_are_an_index_too():
+    cache = IndexCache(10**9)
+    put(cache, "a", [])
+    assert isinstance(cache.plan("a", stamp_of([])), Fresh)
+    assert cache.plan("a", stamp_of([3])) == Append(frozenset())
+    assert cache.apply("a", stamp_of([3]), [3], rows_of([3]), rebuild=False).index.ids == {3}
+
+
+def test_a_row_that_became_visible_late_is_asked_for_though_its_id_is_lower():
+    cache = IndexCache(10**9)
+    put(cache, "a", [1, 3])
+    plan = cache.plan("a", stamp_of([1, 2, 3]))
+    assert plan == Append(frozenset({1, 3}))
+    entry = cache.apply("a", stamp_of([1, 2, 3]), [2], rows_of([2]), rebuild=False)
+    assert entry.index.ids == {1, 2, 3}
+    assert entry.stamp == stamp_of([1, 2, 3])
+
+
+@pytest.mark.parametrize(
+    ("wanted", "verdict"),
+    [
+        (Stamp(3, 9, 1, "e"), Fresh),
+        (Stamp(4, 9, 1, "e"), Append),
+        (Stamp(4, 10, 1, "e"), Append),
+        (Stamp(2, 9, 1, "e"), Fresh),
+        (Stamp(2, 8, 1, "e"), Fresh),
+        (Stamp(3, 10, 1, "e"), Rebuild),
+        (Stamp(3, 8, 1, "e"), Rebuild),
+        (Stamp(2, 10, 1, "e"), Rebuild),
+        (Stamp(4, 8, 1, "e"), Rebuild),
+        (Stamp(3, 9, 2, "e"), Rebuild),
+        (Stamp(3, 9, 0, "e"), Rebuild),
+        (Stamp(4, 10, 2, "e"), Rebuild),
+        (Stamp(3, 9, 1, "other"), Rebuild),
+    ],
+)
+def test_stamps_decide_what_is_missing(wanted, verdict):
+    assert compare(Stamp(3, 9, 1, "e"), wanted) is verdict
+
+
+def test_a_second_append_of_the_same_rows_adds_nothing():
+    cache = IndexCache(10**9)
+    put(cache, "a", [1])
+    for _ in range(2):
+        entry = cache.apply("a", stamp_of([1, 2]), [2], rows_of([2]), rebuild=False)
+        assert entry.index.ids == {1, 2}
+
+
+def test_an_append_to_what_is_gone_or_was_replaced_has_to_be_planned_again():
+    cache = IndexCache(10**9)
+    assert cache.apply("a", stamp_of([1, 2]), [2], rows_of([2]), rebuild=False) is None
+    put(cache, "a", [1], revision=5)
+    assert cache.apply("a", stamp_of([1, 2], revision=4), [2], rows_of([2]), rebuild=False) is None
+    assert cache.get("a").index.ids == {1}
+
+
+def test_the_stamp_tells_what_was_loaded_not_what_was_promised():
+    cache = IndexCache(10**9)
+    entry = cache.apply("a", stamp_of([1, 2, 3]), [1, 2, 3, 4], rows_of([1, 2, 3, 4]), rebuild=True)
+    assert entry.stamp == stamp_of([1, 2, 3, 4])
+    cache.discard("a")
+    cache.apply("a", stamp_of([1, 2, 3]), [1, 2], rows_of([1, 2]), rebuild=True)
+    assert cache.plan("a", stamp_of([1, 2, 3])) == Append(frozenset({1, 2})), "the missing row is asked for next time"
+    entry = cache.apply("a", stamp_of([1, 2, 3, 4]), [4], rows_of([4]), rebuild=False)
+    assert entry.stamp == stamp_of([1, 2, 4]), "3 vanished between the stamp and the load"
+
+
+def test_a_late_rebuild_does_not_undo_a_newer_one():
+    cache = IndexCache(10**9)
+    newer = put(cache, "a", [1, 2, 3])
+    assert put(cache, "a", [1, 2]).index is newer.index
+
+
+def test_bad_rows_leave_the_cache_as_it_was():
+    cache = IndexCache(10**9)
+    put(cache, "a", [1])
+    for rebuild in (True, False):
+        with pytest.raises(ValueError, match="zero"):
+            cache.apply("a", stamp_of([1, 2]), [2], np.zeros((1, DIMENSION), np.float32), rebuild=rebuild)
+        assert cache.get("a").index.ids == {1}
+        assert cache.get("a").stamp == stamp_of([1])
+    with pytest.raises(ValueError, match="shape"):
+        cache.apply("b", stamp_of([]), [], np.empty(0, np.float32), rebuild=True)
+
+
+def test_the_least_recently_used_index_goes_first():
+    one = put(IndexCache(10**9), "x", range(10)).index.nbytes
+    cache = IndexCache(2 * one)
+    for key in ("a", "b"):
+        put(cache, key, range(10))
+    cache.get("a")
+    put(cache, "c", range(10))
+    assert [cache.get(key) is not None for key in "abc"] == [True, False, True]
+    assert cache.nbytes <= 2 * one
+    assert len(cache) == 2
+
+
+def test_an_index_that_grows_pushes_others_out_but_never_itself():
+    one = put(IndexCache(10**9), "x", range(10)).index.nbytes
+    cache = IndexCache(2 * one)
+    put(cache, "a", range(10))
+    put(cache, "b", range(10))
+    names = range(40)
+    grown = cache.apply("a", stamp_of(names), list(names), rows_of(names), rebuild=False)
+    assert grown.index.ids == set(names)
+    assert cache.get("a") is grown
+    assert cache.get("b") is None
+
+
+def test_an_entry_in_use_outlives_its_eviction():
+    cache = IndexCache(1)
+    held = put(cache, "a", [1, 2])
+    put(cache, "b", [1])
+    assert cache.get("a") is None
+    assert len(held.index.search(rows_of([1]), 5)[0]) == 2
+
+
+def test_concurrent_readers_end_with_every_row_once():
+    cache = IndexCache(10**9)
+
+    def read(count):
+        names = list(range(1, count + 1))
+        while True:
+            plan = cache.plan("a", stamp_of(names))
+            if isinstance(plan, Fresh):
+                return plan.entry.index.ids >= set(names)
+            missing = [name for name in names if not isinstance(plan, Append) or name not in plan.known]
+            cache.apply("a", stamp_of(names), missing, rows_of(missing), rebuild=isinstance(plan, Rebuild))
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(read, [count for count in range(1, 60) for _ in range(3)]))
+    assert cache.get("a").index.ids == set(range(1, 60))
+
+
+class Reading(RuleBasedStateMachine):
+    """Rows that are added out of order, edited and deleted, and readers who load later than they look."""
+
+    def __init__(self):
+        super().__init__()
+        self.cache = IndexCache(500)
+        self.rows = {}
+        self.revision = 0
+        self.next = 1
+        self.held_back = []
+
+    @rule(count=st.integers(1, 4))
+    def add(self, count):
+        for _ in range(count):
+            self.rows[self.next] = self.revision
+            self.next += 1
+
+    @rule()
+    def begin(self):
+        self.held_back.append(self.next)
+        self.next += 1
+
+    @precondition(lambda self: self.held_back)
+    @rule(n=st.integers(0, 9))
+    def commit_late(self, n):
+        self.rows[self.held_back.pop(n % len(self.held_back))] = self.revision
+
+    @precondition(lambda self: self.rows)
+    @rule(n=st.integers(0, 99), edited=st.booleans())
+    def change(self, n, edited):
+        name = sorted(self.rows)[n % len(self.rows)]
+        self.revision += 1
+        if edited:
+            self.rows[name] = self.revision
+        else:
+            del self.rows[name]
+
+    @rule(other=st.booleans())
+    def use_another(self, other):
+        put(self.cache, "b" if other else "c", range(3))
+
+    @rule(added_meanwhile=st.integers(0, 2))
+    def read(self, added_meanwhile):
+        stamp = stamp_of(self.rows, self.revision)
+        seen = dict(self.rows)
+        plan = self.cache.plan("a", stamp)
+        if added_meanwhile:
+            self.add(added_meanwhile)
+        if isinstance(plan, Fresh):
+            entry = plan.entry
+        else:
+            known = plan.known if isinstance(plan, Append) else frozenset()
+            names = [name for name in self.rows if name not in known]
+            vectors = np.array([row_of(n, self.rows[n]) for n in names], np.float32).reshape(-1, DIMENSION)
+            entry = self.cache.apply("a", stamp, names, vectors, rebuild=isinstance(plan, Rebuild))
+        assert set(seen) <= entry.index.ids <= set(self.rows)
+        for name, edited_at in seen.items():
+            nearest = entry.index.search(row_of(name, edited_at)[None], 1, within=[name])[0][0]
+            assert nearest.score == pytest.approx(1, abs=1e-5)
+
+    @invariant()
+    def the_limit_holds(self):
+        assert self.cache.nbytes <= 500 or len(self.cache) == 1
+
+
+TestReading = Reading.TestCase
+TestReading.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
