@@ -35,8 +35,7 @@ class ReplyFilter:
         if self._closing:
             self.hidden += rest
             return ""
-        held, self._begun = self._begun, True
-        return rest if held else self._unlabel(rest)
+        return rest if self._begun else self._unlabel(rest.lstrip())
 
     def _take(self) -> str:
         """Visible text of the buffer; what could be the beginning of a tag stays."""
@@ -61,17 +60,18 @@ class ReplyFilter:
 
     def _begin(self, text: str) -> str:
         """Hold the first characters until it is clear whether they are the speaker's name."""
-        if self._begun or not text:
+        if self._begun:
             return text
-        if len(text) < self._longest_label and not re.search(r"[:：\n]\S", text):
+        text = text.lstrip()
+        if len(text) < self._longest_label and not re.search(r"[:：]\s*\S", text):
             self._buffer = text + self._buffer
             return ""
         self._begun = True
         return self._unlabel(text)
 
     def _unlabel(self, text: str) -> str:
-        text = text.lstrip()
-        return self._label.sub("", text, count=1) if self._label and self._label.match(text) else text
+        label = self._label.match(text) if self._label else None
+        return text[label.end() :] if label else text
 
 
 def held_back(text: str, tags: Sequence[str]) -> int:
@@ -109,10 +109,14 @@ class EchoGuard:
         return self.release() if self._open else ""
 
     @property
+    def is_certain(self) -> bool:
+        """Whether what is held repeats an earlier reply for so long that there is nothing to wait for."""
+        return not self._open and len(flatten(self._held)) >= self._longest
+
+    @property
     def echoes(self) -> bool:
-        """Whether what is held is an earlier reply, whole or for as long as we care to wait."""
-        flat = flatten(self._held)
-        return not self._open and (len(flat) >= self._longest or flat in self._earlier)
+        """Whether what is held, the reply now being over, says an earlier one again."""
+        return self.is_certain or (not self._open and flatten(self._held) in self._earlier)
 
     def release(self) -> str:
         """Give up what is held."""

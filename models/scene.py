@@ -68,9 +68,7 @@ class Scene:
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> Scene:
         """The scene of `dataclasses.asdict`'s output."""
-        rest = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items() if k not in ("lore", "history")}
-        return cls(
-            **rest,
-            lore=tuple(Lore(**entry) for entry in fields.get("lore", ())),
-            history=tuple(Message(**message) for message in fields.get("history", ())),
-        )
+        parsed: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
+        parsed["lore"] = tuple(Lore(**entry) for entry in fields.get("lore", ()))
+        parsed["history"] = tuple(Message(**message) for message in fields.get("history", ()))
+        return cls(**parsed)

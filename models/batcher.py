@@ -1,0 +1,216 @@
+"""Continuous batching: one thread computes a step for every stream under way, again and again."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from models.engine import EngineBroke, EngineError, EngineUnavailable, Finish, FinishReason, Sampling
+from models.packed import PackedModel, Past, Span, worker_threads
+from models.prefix import BLOCK, PrefixCache, block_keys
+from models.sampler import Sampler, choose
+from models.stops import StopFilter
+
+Event = str | Finish | EngineError
+PREFIX_BYTES = 512 * 2**20
+WAITING_PER_STREAM = 8
+"""Requests that may wait for each one that runs; more are turned away, since their clients would give up first."""
+
+
+class Generation:
+    """One reply in the making: `limit` tokens at most, over at any token of `ends`.
+
+    Everything but `over` belongs to the batcher's thread; `over` is set by the batcher at the end and by whoever no
+    longer listens. `send` is called from that thread with pieces of text, then a `Finish` or an `EngineError`.
+    """
+
+    def __init__(
+        self,
+        prompt: Sequence[int],
+        sampling: Sampling,
+        *,
+        owner: str,
+        limit: int,
+        ends: frozenset[int],
+        send: Callable[[Event], None],
+    ) -> None:
+        self.prompt = prompt
+        self.limit = limit
+        self.ends = ends
+        self.send = send
+        self.over = False
+        self.sampler = Sampler(sampling, (token for token in prompt if token not in ends))
+        self.past: Past | None = None
+        self.pending = list(prompt)
+        self.keys = block_keys(owner, prompt[:-1])
+        self.cached_tokens = 0
+        self._spoken = 0
+        self._stops = StopFilter(sampling.stop)
+        self._decoder = _decoder()
+
+    @property
+    def prefilling(self) -> bool:
+        """Whether no token of the reply was chosen yet."""
+        return self._spoken == 0
+
+    @property
+    def computed(self) -> int:
+        """Tokens whose keys and values are known."""
+        return self.past.length if self.past else 0
+
+    def take(self, token: int, tokenizer: Any) -> bool:
+        """Speak `token`; true when that ends the reply."""
+        self._spoken += 1
+        self.pending = [token]
+        if token in self.ends:
+            return self._finish("stop")
+        if piece := self._stops.push(self._text(token, tokenizer)):
+            self.send(piece)
+        if self._stops.stopped:
+            return self._finish("stop")
+        return self._spoken >= self.limit and self._finish("length")
+
+    def _text(self, token: int, tokenizer: Any) -> str:
+        """What `token` adds; empty while a character's bytes are incomplete."""
+        try:
+            return self._decoder.step(tokenizer, token) or ""
+        except Exception:  # tokenizers gives up on some byte sequences; what it held was no character
+            self._decoder = _decoder()
+            return self._decoder.step(tokenizer, token) or ""
+
+    def _finish(self, reason: FinishReason) -> bool:
+        if rest := self._stops.flush():
+            self.send(rest)
+        self.send(Finish(reason, len(self.prompt), self._spoken, self.cached_tokens))
+        return True
+
+
+def _decoder() -> Any:
+    from tokenizers.decoders import DecodeStream
+
+    return DecodeStream(skip_special_tokens=True)
+
+
+class Batcher:
+    """Runs `Generation`s on `model`, at most `streams` at once, the others in the order they came.
+
+    `tokenizer` is a `tokenizers.Tokenizer`. A step takes one token of every
+    reply and at most `BLOCK` tokens of waiting prompts, so a long prompt slows the others but never halts them.
+    """
+
+    def __init__(self, model: PackedModel, tokenizer: Any, streams: int) -> None:
+        self._model = model
+        self._tokenizer = tokenizer
+        self._streams = streams
+        self._waiting: deque[Generation] = deque()
+        self._running: list[Generation] = []
+        self._prefixes = PrefixCache(PREFIX_BYTES)
+        self._turn = threading.Condition()
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name="moodline-batcher", daemon=True)
+        self._thread.start()
+
+    def submit(self, generation: Generation) -> None:
+        """Queue `generation`. Raises `EngineUnavailable` when closed or when too many are waiting."""
+        with self._turn:
+            if self._closed:
+                raise EngineUnavailable("The embedded engine is closed.")
+            self._waiting = deque(waiting for waiting in self._waiting if not waiting.over)
+            if len(self._waiting) >= WAITING_PER_STREAM * self._streams:
+                raise EngineUnavailable(
+                    f"The embedded engine is busy: {self._streams} replies are under way and {len(self._waiting)} "
+                    "requests wait. Try again shortly."
+                )
+            self._waiting.append(generation)
+            self._turn.notify()
+
+    def close(self) -> None:
+        """End every stream with `EngineBroke` and the thread with them; returns when the step under way is over."""
+        with self._turn:
+            self._closed = True
+            self._turn.notify()
+        self._thread.join()
+
+    def _run(self) -> None:
+        import torch
+
+        torch.set_num_threads(worker_threads())
+        with torch.inference_mode():
+            while self._admit():
+                try:
+                    self._step()
+                except Exception as error:  # out of memory, a broken driver: those who were speaking are told
+                    self._prefixes.clear()
+                    self._break(f"The embedded engine failed while it spoke: {type(error).__name__}: {error}")
+        self._running += self._waiting
+        self._waiting.clear()
+        self._break("The embedded engine was closed.")
+
+    def _admit(self) -> bool:
+        """Wait for work and let it in; false when closed."""
+        with self._turn:
+            self._running = [generation for generation in self._running if not generation.over]
+            self._turn.wait_for(lambda: self._running or self._waiting or self._closed)
+            while self._waiting and len(self._running) < self._streams:
+                generation = self._waiting.popleft()
+                if not generation.over:
+                    self._running.append(generation)
+            return not self._closed
+
+    def _step(self) -> None:
+        plan = self._plan()
+        if not plan:
+            return
+        logits = self._model.forward([span for _, span in plan])
+        speaking = []
+        for row, (generation, span) in enumerate(plan):
+            del generation.pending[: len(span.tokens)]
+            self._keep(generation, span)
+            if not generation.pending:
+                speaking.append((row, generation))
+        if speaking:
+            tokens = choose(logits[[row for row, _ in speaking]], [generation.sampler for _, generation in speaking])
+            for (_, generation), token in zip(speaking, tokens, strict=True):
+                if generation.take(token, self._tokenizer):
+                    generation.over = True
+
+    def _plan(self) -> list[tuple[Generation, Span]]:
+        """What the next step computes: each speaker's last token, and prompts in whole steps of `BLOCK`."""
+        plan = []
+        room = BLOCK
+        for generation in self._running:
+            if generation.prefilling:
+                if not room:
+                    continue
+                self._recall(generation)
+            tokens = generation.pending[:BLOCK]
+            if generation.prefilling:
+                if len(tokens) > room:
+                    continue
+                room -= len(tokens)
+            generation.past = self._model.reserve(generation.past, generation.computed + len(tokens))
+            plan.append((generation, Span(generation.past, tokens)))
+        return plan
+
+    def _recall(self, generation: Generation) -> None:
+        """Copy the prompt's next blocks that are in the prefix cache, where another stream may just have put them."""
+        past = generation.past = generation.past or self._model.reserve(None, len(generation.prompt))
+        for block in self._prefixes.run(generation.keys[generation.computed // BLOCK :]):
+            past.store[:, :, :, past.length : past.length + BLOCK] = block
+            past.length += BLOCK
+            generation.cached_tokens += BLOCK
+            del generation.pending[:BLOCK]
+
+    def _keep(self, generation: Generation, span: Span) -> None:
+        """Remember the block of the prompt that `span` completed."""
+        end = span.past.length
+        if end % BLOCK == 0 and len(span.tokens) == BLOCK and end // BLOCK <= len(generation.keys):
+            self._prefixes.put(generation.keys[end // BLOCK - 1], span.past.store[:, :, :, end - BLOCK : end].clone())
+
+    def _break(self, reason: str) -> None:
+        for generation in self._running:
+            if not generation.over:
+                generation.send(EngineBroke(reason))
+        self._running = []

@@ -1,0 +1,153 @@
+"""The engine that runs anywhere: a transformers language model in this process."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from models.batcher import Batcher, Event, Generation
+from models.engine import EngineError, EngineUnavailable, Finish, PromptTooLong, Sampling
+from models.neutralise import CONTROL_TOKENS
+from models.packed import PackedModel
+from models.sampler import check_sampling
+from models.scene import Message
+from models.template import ChatTemplate
+from models.weights import NAME, checkpoint
+
+
+@dataclass(frozen=True, slots=True)
+class _Checkpoint:
+    """What loading gives."""
+
+    model: PackedModel
+    tokenizer: Any
+    template: ChatTemplate
+    ends: frozenset[int]
+
+
+class LocalEngine:
+    """Speaks with the checkpoint in `folder`, or with the packaged SmolLM2 (unpacked below `home`) for None.
+
+    `context_length` is lowered to what the checkpoint can do. `max_streams` replies are computed at once, others wait.
+    Keys and values take 23 kB a token with SmolLM2, so a full context of 4096 takes 94 MB; 512 MB more hold prompt
+    prefixes for reuse between turns and sessions of one `owner` (`Finish.cached_tokens`, a multiple of 256). `session`
+    is not needed for that. `Finish.completion_tokens` counts the token that ends the reply.
+    """
+
+    def __init__(self, folder: Path | None, home: Path, *, context_length: int = 4096, max_streams: int = 24) -> None:
+        self._folder = folder
+        self._home = home
+        self._context_length = context_length
+        self._max_streams = max_streams
+        self._checkpoint: _Checkpoint | None = None
+        self._batcher: Batcher | None = None
+        self._status = "The embedded engine has not been started."
+        self._changing = asyncio.Lock()
+
+    @property
+    def name(self) -> str:
+        """The checkpoint folder's name."""
+        return self._folder.resolve().name if self._folder else NAME
+
+    @property
+    def context_length(self) -> int:
+        """Tokens that prompt and reply share; before `start`, what was asked for."""
+        return self._context_length
+
+    async def start(self) -> None:
+        """Unpack where needed, load and try out the checkpoint in a worker thread. Raises `EngineUnavailable`."""
+        async with self._changing:
+            if self._batcher:
+                return
+            self._status = "The embedded language model is still loading."
+            try:
+                loaded = await asyncio.to_thread(_load, self._folder, self._home)
+            except EngineError as error:
+                self._status = str(error)
+                raise
+            except Exception as error:  # a checkpoint can be broken in as many ways as there are libraries below
+                self._status = f"The checkpoint could not be loaded: {type(error).__name__}: {error}"
+                raise EngineUnavailable(self._status) from error
+            self._context_length = min(self._context_length, loaded.model.context_length)
+            self._checkpoint = loaded
+            self._batcher = Batcher(loaded.model, loaded.tokenizer.backend_tokenizer, self._max_streams)
+
+    async def close(self) -> None:
+        """Free the checkpoint. Streams under way end with `EngineBroke`."""
+        async with self._changing:
+            self._status = "The embedded engine is closed."
+            batcher, self._batcher, self._checkpoint = self._batcher, None, None
+            if batcher:
+                await asyncio.to_thread(batcher.close)
+
+    async def check(self) -> None:
+        """Raise `EngineUnavailable`, saying why, unless a stream could begin now."""
+        self._ready()
+
+    async def count(self, texts: Sequence[str]) -> list[int]:
+        """Tokens of each text, as it would stand in a prompt. Raises `EngineUnavailable` before `start`."""
+        checkpoint, _ = self._ready()
+        return await asyncio.to_thread(checkpoint.template.count, texts) if texts else []
+
+    async def stream(
+        self, messages: Sequence[Message], sampling: Sampling, *, session: str = "", owner: str = ""
+    ) -> AsyncGenerator[str | Finish, None]:
+        """Yield pieces of text, then one `Finish`. Raises `EngineError`s.
+
+        Where `sampling` says None, `models.sampler` has the defaults.
+        """
+        checkpoint, batcher = self._ready()
+        check_sampling(sampling)
+        prompt = await asyncio.to_thread(checkpoint.template.encode, messages)
+        room = self._context_length - len(prompt)
+        if room < 1:
+            raise PromptTooLong(
+                f"The prompt has {len(prompt)} tokens; with a reply it must fit the context of {self._context_length}."
+            )
+        events: asyncio.Queue[Event] = asyncio.Queue()
+        send = _sender(events, asyncio.get_running_loop())
+        limit = min(sampling.max_tokens, room)
+        generation = Generation(prompt, sampling, owner=owner, limit=limit, ends=checkpoint.ends, send=send)
+        batcher.submit(generation)
+        try:
+            while not isinstance(event := await events.get(), Finish):
+                if isinstance(event, EngineError):
+                    raise event
+                yield event
+            yield event
+        finally:
+            generation.over = True
+
+    def _ready(self) -> tuple[_Checkpoint, Batcher]:
+        if not self._checkpoint or not self._batcher:
+            raise EngineUnavailable(self._status)
+        return self._checkpoint, self._batcher
+
+
+def _sender(events: asyncio.Queue[Event], loop: asyncio.AbstractEventLoop) -> Callable[[Event], None]:
+    """Puts into `events` from another thread; a loop that is gone hears nothing."""
+
+    def send(event: Event) -> None:
+        with suppress(RuntimeError):
+            loop.call_soon_threadsafe(events.put_nowait, event)
+
+    return send
+
+
+def _load(folder: Path | None, home: Path) -> _Checkpoint:
+    from transformers import AutoTokenizer
+
+    place = checkpoint(folder, home)
+    tokenizer = AutoTokenizer.from_pretrained(place, local_files_only=True)
+    if not tokenizer.is_fast:
+        raise EngineUnavailable(f"The tokenizer in {place} has no tokenizer.json, which streaming needs.")
+    template = ChatTemplate(tokenizer)
+    model = PackedModel(place)
+    # A model that begins another turn has ended its own, whichever control token it does that with.
+    control = {place for place, token in tokenizer.added_tokens_decoder.items() if str(token) in CONTROL_TOKENS}
+    named = {tokenizer.eos_token_id} - {None}
+    return _Checkpoint(model, tokenizer, template, frozenset(model.ends | named | control))

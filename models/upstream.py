@@ -1,0 +1,257 @@
+"""The engine that talks to any OpenAI-compatible server: vLLM in production."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Sequence
+from contextlib import aclosing, asynccontextmanager
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+import httpx
+
+from models.completion import QUOTED, Dialect, StreamedReply, refusal, request_body
+from models.engine import EngineBroke, EngineRefused, EngineUnavailable, Finish, Sampling
+from models.neutralise import neutralise
+from models.scene import Message
+from models.sse import EventTooLong, ServerSentEvent, read_events
+from models.token_count import TokenCounts, estimate_tokens
+
+T = TypeVar("T")
+
+CONTEXT_LENGTH = 8192
+"""Assumed where neither the caller nor the server names one."""
+
+CONNECT_SECONDS = 5.0
+CHECK_SECONDS = 5.0
+MESSAGE_TOKENS = 8
+"""What a chat template adds to a message, at most, for the estimate."""
+
+
+class UpstreamEngine:
+    """Speaks through the server at `url`, which ends in /v1, with `model` or, for None, the first that it lists.
+
+    `begin_seconds` is how long the first piece of a reply may take, `idle_seconds` every later one. Events are read as
+    the consumer takes them, so a slow one slows the server and nothing piles up here. `dialect="vllm"` sends sampling
+    fields and a `cache_salt` that other servers refuse, and counts tokens with vLLM's own tokenizer; otherwise `count`
+    is `estimate_tokens`.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        model: str | None = None,
+        api_key: str | None = None,
+        *,
+        context_length: int | None = None,
+        dialect: Dialect = "openai",
+        begin_seconds: float = 120.0,
+        idle_seconds: float = 60.0,
+    ) -> None:
+        self._url = _checked(url)
+        self._model = model
+        self._context_length = context_length
+        self._dialect: Dialect = dialect
+        self._begin_seconds = begin_seconds
+        self._idle_seconds = idle_seconds
+        self._headers = {"Authorization": f"Bearer {api_key.strip()}"} if api_key and api_key.strip() else {}
+        self._counts = TokenCounts(self._tokenize)
+        self._client: httpx.AsyncClient | None = None
+        self._deadlines: set[asyncio.Timeout] = set()
+
+    @property
+    def name(self) -> str:
+        """The language model's name; empty until the server named one."""
+        return self._model or ""
+
+    @property
+    def context_length(self) -> int:
+        """Tokens that prompt and reply share: given, or named by vLLM, or 8192."""
+        return self._context_length or CONTEXT_LENGTH
+
+    async def start(self) -> None:
+        """Connect and look at the server's list of models.
+
+        Raises `EngineUnavailable` when nobody answers, `EngineRefused` when the server has no such model. The engine
+        may be used all the same: `check` and `stream` try again.
+        """
+        self._client = self._client or httpx.AsyncClient(
+            headers=self._headers,
+            timeout=httpx.Timeout(None, connect=CONNECT_SECONDS),
+            limits=httpx.Limits(max_connections=1000, max_keepalive_connections=100),
+        )
+        await self._discover()
+
+    async def close(self) -> None:
+        """Close the connections; streams under way end with `EngineBroke`."""
+        client, self._client = self._client, None
+        for deadline in self._deadlines:
+            if not deadline.expired():
+                deadline.reschedule(asyncio.get_running_loop().time())
+        if client:
+            await asyncio.sleep(0)
+            await client.aclose()
+
+    async def check(self) -> None:
+        """Raise `EngineUnavailable` unless the server lists our model now."""
+        try:
+            await self._discover()
+        except EngineRefused as error:
+            raise EngineUnavailable(str(error)) from error
+
+    async def count(self, texts: Sequence[str]) -> list[int]:
+        """Tokens of each text: vLLM's count, or `estimate_tokens`. Raises `EngineError` when vLLM does not answer."""
+        if self._dialect != "vllm":
+            return [estimate_tokens(text) for text in texts]
+        return await self._counts.count([neutralise(text) for text in texts])
+
+    async def stream(
+        self, messages: Sequence[Message], sampling: Sampling, *, session: str = "", owner: str = ""
+    ) -> AsyncGenerator[str | Finish, None]:
+        """Yield pieces of text, then one `Finish`. Raises `EngineError`s.
+
+        Where the server counts no tokens, the prompt's are estimated and each piece of text counts as one.
+        """
+        if not self._model:
+            await self._discover()
+        body = request_body(self.name, messages, sampling, dialect=self._dialect, owner=owner)
+        reply = StreamedReply(sampling.stop)
+        async with self._events(body, session, reply) as events:
+            while (event := await self._next(events, reply)) and event.data.strip() != "[DONE]":
+                if piece := reply.read(event.data):
+                    yield piece
+                if reply.stopped:
+                    break
+            if not event and not reply.reason:
+                raise reply.failure("the stream ended in the middle of the reply")
+        if rest := reply.flush():
+            yield rest
+        yield _finish(reply, messages)
+
+    @asynccontextmanager
+    async def _events(
+        self, body: dict[str, Any], session: str, reply: StreamedReply
+    ) -> AsyncIterator[AsyncGenerator[ServerSentEvent, None]]:
+        """The events of a streaming answer; the answer is closed on leaving, which makes the server stop."""
+        headers = {"X-Session-Id": quote(session, safe="")} if session else {}
+        response = await self._send("POST", f"{self._url}/chat/completions", self._begin_seconds, body, headers)
+        try:
+            kind = response.headers.get("content-type", "")
+            if "text/event-stream" not in kind:
+                raise EngineRefused(
+                    f"{self._url}/chat/completions answered with {kind or 'no content type'} instead of a stream of "
+                    "events. Does the address end in /v1?"
+                )
+            async with aclosing(read_events(response.aiter_bytes())) as events:
+                yield events
+        finally:
+            await response.aclose()
+
+    async def _next(
+        self, events: AsyncGenerator[ServerSentEvent, None], reply: StreamedReply
+    ) -> ServerSentEvent | None:
+        """The next event; None at the end of the stream."""
+        seconds = self._idle_seconds if reply.spoke else self._begin_seconds
+        try:
+            return await self._within(seconds, anext(events, None))
+        except TimeoutError as error:
+            raise reply.failure(f"nothing came for {seconds:g} seconds") from error
+        except (httpx.HTTPError, httpx.StreamError, EventTooLong) as error:
+            if reply.reason:
+                return None  # everything was said; only the server's goodbye is missing
+            raise reply.failure(str(error) or type(error).__name__) from error
+
+    async def _within(self, seconds: float, answer: Awaitable[T]) -> T:
+        """Await `answer` for `seconds`; `EngineBroke` when `close` comes first."""
+        try:
+            async with asyncio.timeout(seconds) as deadline:
+                self._deadlines.add(deadline)
+                return await answer
+        except TimeoutError:
+            if self._client is None:
+                raise EngineBroke("The connection to the language model's server was closed.") from None
+            raise
+        finally:
+            self._deadlines.discard(deadline)
+
+    async def _send(
+        self, method: str, url: str, seconds: float, body: Any = None, headers: dict[str, str] | None = None
+    ) -> httpx.Response:
+        """An answer with status 200, its body unread. Raises `EngineError`."""
+        if self._client is None:
+            raise EngineUnavailable("The connection to the language model's server is not open.")
+        request = self._client.build_request(method, url, json=body, headers=headers)
+        try:
+            response = await self._within(seconds, self._client.send(request, stream=True))
+            if response.status_code == 200:
+                return response
+            try:
+                said = await self._within(CHECK_SECONDS, response.aread())
+            finally:
+                await response.aclose()
+        except TimeoutError as error:
+            raise EngineUnavailable(f"{url} did not answer within {seconds:g} seconds.") from error
+        except httpx.HTTPError as error:
+            reason = str(error) or type(error).__name__
+            raise EngineUnavailable(f"{url} can't be reached: {reason}. Is the server running?") from error
+        raise refusal(response.status_code, said.decode("utf-8", "replace"))
+
+    async def _json(self, method: str, url: str, seconds: float, body: Any = None) -> dict[str, Any]:
+        """The JSON object that `url` answers with."""
+        response = await self._send(method, url, seconds, body)
+        try:
+            await self._within(seconds, response.aread())
+            answer = response.json()
+        except (httpx.HTTPError, TimeoutError) as error:
+            raise EngineUnavailable(f"{url} broke off its answer: {type(error).__name__}.") from error
+        except ValueError as error:
+            raise EngineRefused(f"{url} did not answer with JSON. Does the address end in /v1?") from error
+        finally:
+            await response.aclose()
+        if not isinstance(answer, dict):
+            raise EngineRefused(f"{url} answered with something else than an object: {str(answer)[:QUOTED]}")
+        return answer
+
+    async def _discover(self) -> None:
+        """Fill in the model's name and context length from `GET /models`."""
+        try:
+            answer = await self._json("GET", f"{self._url}/models", CHECK_SECONDS)
+        except EngineRefused as error:
+            raise EngineRefused(f"{error} ({self._url}/models; the address should end in /v1)") from error
+        listed = [model for model in answer.get("data") or () if isinstance(model, dict) and model.get("id")]
+        model = next((model for model in listed if self._model in (None, model["id"])), None)
+        if model is None:
+            names = ", ".join(str(model["id"]) for model in listed[:20]) or "nothing"
+            raise EngineRefused(f"{self._url} does not serve {self._model or 'any model'}; it lists {names}.")
+        self._model = str(model["id"])
+        length = model.get("max_model_len")
+        if self._context_length is None and isinstance(length, int) and length > 0:
+            self._context_length = length
+
+    async def _tokenize(self, text: str) -> int:
+        """vLLM's count of one text; its /tokenize lies beside /v1, not below."""
+        if not self._model:
+            await self._discover()
+        body = {"model": self._model, "prompt": text, "add_special_tokens": False}
+        answer = await self._json("POST", f"{self._url.removesuffix('/v1')}/tokenize", self._idle_seconds, body)
+        if not isinstance(count := answer.get("count"), int):
+            raise EngineRefused("The server's /tokenize did not answer with a count. Is it vLLM?")
+        return count
+
+
+def _checked(url: str) -> str:
+    """`url` without its trailing slash; raises `ValueError` when it is not http(s)."""
+    parsed = httpx.URL(url.strip())
+    if parsed.scheme not in ("http", "https") or not parsed.host:
+        raise ValueError(f"{url!r} is not an address of a server. It looks like http://localhost:8000/v1.")
+    return str(parsed).rstrip("/")
+
+
+def _finish(reply: StreamedReply, messages: Sequence[Message]) -> Finish:
+    prompt, completion = reply.tokens("prompt_tokens"), reply.tokens("completion_tokens")
+    if prompt is None:
+        prompt = sum(estimate_tokens(message.content) + MESSAGE_TOKENS for message in messages)
+    reason = "stop" if reply.stopped else reply.reason or "stop"
+    return Finish(
+        reason, prompt, reply.pieces if completion is None else completion, reply.tokens("cached_tokens") or 0
+    )
