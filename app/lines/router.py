@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import partial
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Query, Request, Response
+from anyio.to_thread import run_sync
+from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import BaseModel, Field
 from sqlalchemy import delete as sql_delete
 from sqlalchemy import func, select
@@ -18,7 +20,7 @@ from app.errors import BadRequest, NotFound, TooLarge, Unprocessable
 from app.lines.parse import ParseError, parse
 from app.lines.store import add
 from app.services import Services, ServicesDep
-from app.tables import Character, Line, LineImport
+from app.tables import LARGEST_ID, Character, Line, LineImport
 from app.text import clean
 
 router = APIRouter(prefix="/api/characters/{slug}/lines", tags=["lines"])
@@ -89,12 +91,9 @@ async def upload(
     """Store a file of past lines, all or nothing; embedding goes on in the background, see `Location`."""
     filename, content = await _read_upload(request, services)
     try:
-        dialogues = parse(
-            content,
-            filename=filename,
-            file_format=None if file_format == "auto" else file_format,
-            encoding=encoding,
-        )
+        chosen = None if file_format == "auto" else file_format
+        # A large file takes seconds; other requests must not wait for it.
+        dialogues = await run_sync(partial(parse, content, filename=filename, file_format=chosen, encoding=encoding))
     except ParseError as error:
         raise Unprocessable(str(error), code="unreadable_lines") from None
     async with services.db.write() as db:
@@ -124,7 +123,7 @@ async def list_lines(
     caller: CallerDep,
     services: ServicesDep,
     limit: Annotated[int, Query(ge=1, le=500)] = 50,
-    after: Annotated[int, Query(ge=0)] = 0,
+    after: Annotated[int, Query(ge=0, le=LARGEST_ID)] = 0,
 ) -> LinePage:
     """The character's past lines, oldest first."""
     async with services.db.read() as db:
@@ -144,7 +143,9 @@ async def list_lines(
 
 
 @router.delete("/{line_id}", status_code=204)
-async def delete_line(slug: str, line_id: int, caller: CallerDep, services: ServicesDep) -> None:
+async def delete_line(
+    slug: str, line_id: Annotated[int, Path(ge=0, le=LARGEST_ID)], caller: CallerDep, services: ServicesDep
+) -> None:
     """Remove one unit."""
     async with services.db.write() as db:
         character = await _changing(db, caller, slug)

@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.errors import Unprocessable
 from app.lines.parse import Dialogue, speakers
 from app.tables import Character, Line, LineImport, new_id, now
+from retrieval.emotion import EMOTIONS
 from retrieval.units import Unit, unit, units
 
 BATCH = 500
@@ -35,8 +36,14 @@ def cut_units(dialogues: Sequence[Dialogue], role: str) -> list[Labelled]:
     """The units in which `role` answers.
 
     Raises:
-        Unprocessable: the role has no line; the message names the speakers there are.
+        Unprocessable: the role has no line, and the message names the speakers there are; or an emotion is none.
     """
+    unknown = sorted({dialogue.emotion for dialogue in dialogues if dialogue.emotion} - {*EMOTIONS})
+    if unknown:
+        raise Unprocessable(
+            f"{unknown[0][:40]!r} is no emotion here; leave the field empty or name one of {', '.join(EMOTIONS)}.",
+            code="unknown_emotion",
+        )
     # A labelled dialogue is a unit already: somebody chose where it begins and ends.
     whole = [(unit(dialogue.turns, role), dialogue.emotion) for dialogue in dialogues if dialogue.emotion]
     found = [Labelled(piece, emotion) for piece, emotion in whole if piece]

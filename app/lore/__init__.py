@@ -1,0 +1,1 @@
+"""The world a character knows: lorebooks and when their entries speak."""
