@@ -6,6 +6,7 @@ Errors under /v1 have OpenAI's shape, all others are RFC 9457 problem details.
 from __future__ import annotations
 
 import logging
+import re
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -24,7 +25,7 @@ log = logging.getLogger("moodline")
 
 OPENAI_TYPES = {401: "invalid_request_error", 403: "permission_error", 429: "rate_limit_error"}
 CODES = {404: "not_found", 405: "method_not_allowed", 413: "too_large", 415: "unsupported_media_type"}
-UPLOADS = "/lines"
+UPLOAD = re.compile(r"/api/characters/[^/]+/lines")
 
 
 def install(app: FastAPI, settings: Settings) -> None:
@@ -82,17 +83,32 @@ def engine_status(error: Exception) -> tuple[int, str]:
 
 async def _validation_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
-    faults = [(".".join(str(part) for part in fault["loc"][1:]), fault["msg"]) for fault in error.errors()]
+    faults = [(_place(fault, error.body), fault["msg"].removeprefix("Value error, ")) for fault in error.errors()]
     where, what = faults[0] if faults else ("", "the request is malformed")
     if any(fault["type"] == "json_invalid" for fault in error.errors()):
         return answer(request, 400, f"The body is not valid JSON: {error.errors()[0]['ctx']['error']}.", "invalid_json")
     message = f"{where}: {what}" if where else what
+    if isinstance(error.body, bytes):
+        message = "The body was not read as JSON; send it with `Content-Type: application/json`."
     if len(faults) > 1:
         message += f" (and {len(faults) - 1} more)"
     if request.scope["path"].startswith("/v1"):
         return answer(request, 400, message, "invalid_request", where or None)
     errors = [{"field": field, "message": text} for field, text in faults]
     return answer(request, 422, message, "invalid_request", where or None, errors=errors)
+
+
+def _place(fault: dict[str, Any], body: Any) -> str:
+    """Where a fault is, as `messages.0.content`, without the names that pydantic gives to the branches of a union."""
+    source, *path = fault["loc"]
+    kept = []
+    for part in path:
+        inside = part in body if isinstance(body, dict) else isinstance(body, list) and part in range(len(body))
+        if inside:
+            body = body[part]
+        if inside or source != "body" or (fault["type"] == "missing" and part == path[-1]):
+            kept.append(str(part))
+    return ".".join(kept)
 
 
 async def _http_error(request: Request, error: Exception) -> JSONResponse:
@@ -138,9 +154,13 @@ class Gate:
             await send(message)
 
         request = Request(scope)
-        refusal = self._refusal(request)
-        if refusal:
+        if refusal := self._refusal(request):
             await answer(request, 403, refusal, "forbidden")(scope, receive, send_numbered)
+            return
+        if "\0" in scope["path"] or b"%00" in scope["query_string"]:
+            # No id or name holds one, and PostgreSQL can't even compare with it.
+            message = "The address holds a NUL character (%00)."
+            await answer(request, 400, message, "invalid_request")(scope, receive, send_numbered)
             return
         await self.app(scope, self._bounded(request, receive), send_numbered)
 
@@ -148,13 +168,13 @@ class Gate:
         if self.settings.key_required:
             return ""
         host = request.headers.get("host", "")
-        if not is_loopback(urlsplit(f"//{host}").hostname or ""):
+        if not is_loopback(_name_of(host)):
             return (
                 f"This server asks for no key and so answers only to loopback names, not to {host!r}. "
                 "Set MOODLINE_REQUIRE_KEY=true and create a key to serve other names."
             )
         origin = request.headers.get("origin")
-        if origin and urlsplit(origin).netloc != host:
+        if origin and origin.partition("://")[2] != host:
             return (
                 f"This server asks for no key and so refuses pages of another origin ({origin}). "
                 "Set MOODLINE_REQUIRE_KEY=true and create a key to use it from there."
@@ -163,8 +183,7 @@ class Gate:
 
     def _bounded(self, request: Request, receive: Receive) -> Receive:
         """A `receive` that refuses a body over its limit while it arrives."""
-        path = request.scope["path"]
-        upload = path.startswith("/api/characters/") and path.endswith(UPLOADS)
+        upload = UPLOAD.fullmatch(request.scope["path"])
         # A multipart form carries a little more than its file.
         limit = self.settings.max_upload_bytes + 2**16 if upload else self.settings.max_body_bytes
         name = "MOODLINE_MAX_UPLOAD_BYTES" if upload else "MOODLINE_MAX_BODY_BYTES"
@@ -179,3 +198,11 @@ class Gate:
             return message
 
         return receive_bounded
+
+
+def _name_of(host: str) -> str:
+    """The name in a Host header, without the port; empty when it can't be read."""
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return ""

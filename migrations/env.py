@@ -6,11 +6,14 @@ import asyncio
 import os
 
 from alembic import context
-from sqlalchemy import Connection, make_url, text
-from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy import Connection, event, make_url, text
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from app.tables import Base
+
+SECONDS_TO_WAIT = 60
+"""For another process that migrates the same SQLite file."""
 
 
 def _url() -> str:
@@ -21,16 +24,32 @@ def _url() -> str:
 
 
 def _migrate(connection: Connection) -> None:
-    context.configure(connection=connection, target_metadata=Base.metadata, render_as_batch=True, compare_type=True)
+    context.configure(
+        connection=connection,
+        target_metadata=Base.metadata,
+        render_as_batch=True,
+        compare_type=True,
+        transactional_ddl=True,
+    )
     with context.begin_transaction():
         context.run_migrations()
 
 
+def _engine() -> AsyncEngine:
+    if not _url().startswith("sqlite"):
+        return create_async_engine(_url(), poolclass=NullPool)
+    engine = create_async_engine(_url(), poolclass=NullPool, connect_args={"timeout": SECONDS_TO_WAIT})
+    # The driver itself would begin no transaction for DDL: a revision that breaks off would stay half done.
+    event.listen(engine.sync_engine, "connect", lambda connection, _: setattr(connection, "isolation_level", None))
+    event.listen(engine.sync_engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
+    return engine
+
+
 async def _run() -> None:
-    engine = create_async_engine(_url(), poolclass=NullPool)
+    engine = _engine()
     async with engine.connect() as connection:
         if connection.dialect.name == "postgresql":
-            # Several processes may start at once; the lock goes with the connection.
+            # Several processes may start at once; the lock goes with the connection. SQLite locks by BEGIN IMMEDIATE.
             await connection.execute(text("SELECT pg_advisory_lock(hashtext('moodline migrations'))"))
             await connection.commit()
         await connection.run_sync(_migrate)

@@ -100,7 +100,7 @@ async def _measure(parts: Services, turns: int, file: Path | None, role: str) ->
 async def _import(parts: Services, file: Path, role: str) -> dict[str, float]:
     """Import a file of lines as the API does, and embed them."""
     began = time.perf_counter()
-    dialogues = await asyncio.to_thread(parse, file.read_bytes(), filename=file.name)
+    dialogues = await asyncio.to_thread(lambda: parse(file.read_bytes(), filename=file.name))
     async with parts.db.write() as db:
         slug = await db.scalar(select(Character.slug).where(Character.document["language"].as_string() == "zh"))
         character = await find(db, OPERATOR, slug or "")

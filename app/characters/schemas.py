@@ -8,12 +8,13 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from app.settings import Strategy
-from app.text import Text
+from app.text import STORABLE
 from models.scene import Language
 
 Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,78}[a-z0-9])?$")]
-Name = Annotated[Text, StringConstraints(strip_whitespace=True, min_length=1, max_length=100)]
-Prose = Annotated[Text, StringConstraints(max_length=60_000)]
+Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100), STORABLE]
+Prose = Annotated[str, StringConstraints(max_length=60_000), STORABLE]
+Key = Annotated[str, StringConstraints(max_length=500), STORABLE]
 
 
 class Body(BaseModel):
@@ -35,11 +36,11 @@ class Stage(Body):
 class LoreEntryIn(Body):
     """World info: `content` is told to the language model when one of `keys` was said, or always if `constant`."""
 
-    name: Annotated[Text, StringConstraints(max_length=200)] = ""
-    keys: list[Annotated[Text, StringConstraints(max_length=500)]] = Field(default=[], max_length=200)
-    secondary_keys: list[Annotated[Text, StringConstraints(max_length=500)]] = Field(default=[], max_length=200)
+    name: Annotated[str, StringConstraints(max_length=200), STORABLE] = ""
+    keys: list[Key] = Field(default=[], max_length=200)
+    secondary_keys: list[Key] = Field(default=[], max_length=200)
     logic: Literal["and_any", "not_all", "not_any", "and_all"] = "and_any"
-    content: Annotated[Text, StringConstraints(max_length=20_000)]
+    content: Annotated[str, StringConstraints(max_length=20_000), STORABLE]
     constant: bool = False
     enabled: bool = True
     order: int = 100
@@ -53,7 +54,7 @@ class CharacterFields(Body):
 
     name: Name
     language: Language = "en"
-    persona: Annotated[Text, StringConstraints(strip_whitespace=True, min_length=1, max_length=60_000)]
+    persona: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=60_000), STORABLE]
     style: Prose = ""
     scenario: Prose = ""
     greeting: Prose = ""

@@ -28,7 +28,7 @@ async def find(db: AsyncSession, caller: Caller, slug: str, *, lock: bool = Fals
     """The caller's character of this slug, else the shared one; raises `NotFound`."""
     query = (
         select(Character)
-        .where(Character.live_slug.in_([live_slug(caller.owner, slug), live_slug(SHARED, slug)]))
+        .where(Character.owner.in_([caller.owner, SHARED]), Character.slug == slug, Character.deleted_at.is_(None))
         .order_by(case((Character.owner == SHARED, 1), else_=0))
         .limit(1)
     )
@@ -106,17 +106,22 @@ def delete(character: Character) -> None:
 
 
 async def restore(db: AsyncSession, caller: Caller, slug: str) -> Character:
-    """Bring back the character of this slug that was deleted last; raises `NotFound` or `Conflict`."""
+    """Bring back the character of this slug that the caller may change and that was deleted last.
+
+    Raises:
+        NotFound: there is none.
+        Conflict: the slug is in use again.
+    """
+    owners = [caller.owner, SHARED] if caller.admin else [caller.owner]
     query = (
         select(Character)
-        .where(Character.owner.in_([caller.owner, SHARED]), Character.slug == slug, Character.deleted_at.is_not(None))
+        .where(Character.owner.in_(owners), Character.slug == slug, Character.deleted_at.is_not(None))
         .order_by(Character.deleted_at.desc())
         .limit(1)
     )
     character: Character | None = await db.scalar(query)
     if character is None:
-        raise NotFound(f"No deleted character {slug!r}.", code="character_not_found")
-    allow_change(caller, character)
+        raise NotFound(f"You have no deleted character {slug!r}.", code="character_not_found")
     character.deleted_at, character.live_slug = None, live_slug(character.owner, slug)
     character.revision += 1
     try:
@@ -151,7 +156,7 @@ async def line_counts(db: AsyncSession, ids: list[str]) -> dict[str, int]:
     rows = await db.execute(
         select(Line.character_id, func.count()).where(Line.character_id.in_(ids)).group_by(Line.character_id)
     )
-    return dict(rows.tuples().all())
+    return {row[0]: row[1] for row in rows}
 
 
 async def lore_counts(db: AsyncSession, ids: list[str]) -> dict[str, int]:
@@ -161,7 +166,7 @@ async def lore_counts(db: AsyncSession, ids: list[str]) -> dict[str, int]:
         .where(LoreEntry.character_id.in_(ids))
         .group_by(LoreEntry.character_id)
     )
-    return dict(rows.tuples().all())
+    return {row[0]: row[1] for row in rows}
 
 
 def live_slug(owner: str, slug: str) -> str:

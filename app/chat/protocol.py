@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 
 from app.errors import BadRequest
 from app.settings import Layout, Strategy
-from app.text import Text
+from app.text import STORABLE, Text, clean
 from models.engine import Finish
 
 UNSUPPORTED = ("tools", "functions", "logprobs", "top_logprobs", "logit_bias", "audio", "modalities", "prediction")
@@ -38,7 +38,7 @@ class ChatMessage(BaseModel):
 class StreamOptions(BaseModel):
     """Options of a stream."""
 
-    include_usage: bool = False
+    include_usage: bool | None = None
 
 
 class Extensions(BaseModel):
@@ -51,7 +51,7 @@ class Extensions(BaseModel):
     window: Annotated[int, Field(ge=2, le=1000)] | None = None
 
 
-Stop = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+Stop = Annotated[str, StringConstraints(min_length=1, max_length=200), STORABLE]
 
 
 class ChatRequest(BaseModel):
@@ -71,7 +71,7 @@ class ChatRequest(BaseModel):
         },
     )
 
-    model: str
+    model: Text
     messages: list[ChatMessage] = Field(min_length=1, max_length=10_000)
     stream: bool = False
     stream_options: StreamOptions | None = None
@@ -87,8 +87,8 @@ class ChatRequest(BaseModel):
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
     stop: Stop | Annotated[list[Stop], Field(max_length=16)] | None = None
     n: Annotated[int, Field(ge=1, le=128)] | None = None
-    user: Annotated[Text, StringConstraints(max_length=200)] | None = None
-    safety_identifier: Annotated[Text, StringConstraints(max_length=200)] | None = None
+    user: Annotated[str, StringConstraints(max_length=200), STORABLE] | None = None
+    safety_identifier: Annotated[str, StringConstraints(max_length=200), STORABLE] | None = None
     store: bool | None = None
     metadata: dict[str, Any] | None = None
     response_format: dict[str, Any] | None = None
@@ -116,7 +116,7 @@ class ChatRequest(BaseModel):
     def session_id(self) -> str | None:
         """The session named in the metadata."""
         named = (self.metadata or {}).get("session_id")
-        return named if isinstance(named, str) else None
+        return clean(named) if isinstance(named, str) else None
 
 
 def refuse_unsupported(body: ChatRequest) -> None:

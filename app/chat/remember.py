@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import update
+from sqlalchemy import case, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.bond.affinity import moved, stage_of
@@ -70,11 +70,14 @@ async def _form_memory(services: Services, turn: Turn, speech: Speech) -> Memory
 
 
 async def _keep_session(db: AsyncSession, turn: Turn) -> None:
+    title = " ".join(turn.known.place.history[-1].content.split())[:TITLE_CHARS]
     if turn.known.place.session_id is not None:
-        await db.execute(update(Session).where(Session.id == turn.session_id).values(updated_at=now()))
+        # One that was begun before anything was said has no title yet.
+        named = case((Session.title == "", title), else_=Session.title)
+        change = update(Session).where(Session.id == turn.session_id).values(updated_at=now(), title=named)
+        await db.execute(change)
         return
     scope = turn.known.scope
-    title = " ".join(turn.known.place.history[-1].content.split())[:TITLE_CHARS]
     db.add(
         Session(id=turn.session_id, owner=scope.owner, user=scope.user, character_id=scope.character_id, title=title)
     )

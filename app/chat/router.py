@@ -14,6 +14,7 @@ from fastapi.responses import JSONResponse, Response
 
 from app.auth import CallerDep
 from app.characters.store import find, visible
+from app.chat.ask import Ask, Turn
 from app.chat.protocol import ChatRequest, chunk, completion, refuse_unsupported, usage
 from app.chat.reading import read_ask, read_sampling
 from app.chat.speak import Speech
@@ -55,7 +56,7 @@ async def complete(
     refuse_unsupported(body)
     if body.model.startswith(PREFIX):
         ask = read_ask(body, caller, services, body.model.removeprefix(PREFIX), x_session_id)
-        turn, speech = await prepare(services, ask), Speech()
+        turn, speech = await _prepare(services, ask), Speech()
         headers = {"x-moodline-turn": turn.id, "x-session-id": turn.session_id} if ask.store else {}
         answer = Answer(body.model, take_turn(services, turn, speech), speech, headers)
     else:
@@ -94,6 +95,14 @@ async def read_model(name: str, caller: CallerDep, services: ServicesDep) -> dic
         except NotFound:
             raise _unknown_model(name) from None
     return _model(name, int(row.created_at.timestamp()))
+
+
+async def _prepare(services: Services, ask: Ask) -> Turn:
+    """The turn; a character that isn't there is, at this door, a model that isn't."""
+    try:
+        return await prepare(services, ask)
+    except NotFound as error:
+        raise _unknown_model(PREFIX + ask.slug) if error.code == "character_not_found" else error from None
 
 
 async def _bare(services: Services, body: ChatRequest, owner: str) -> Answer:

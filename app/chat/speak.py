@@ -67,7 +67,7 @@ async def _attempt(
             if visible:
                 speech.said += visible
                 yield visible
-            if guard.echoes and not isinstance(event, Finish):
+            if guard.is_certain:
                 return
 
 

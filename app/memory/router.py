@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Path, Query
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -13,9 +13,10 @@ from app.characters.store import find
 from app.errors import NotFound
 from app.memory.schemas import MemoryChange, MemoryOut, MemoryPage, show
 from app.services import ServicesDep
-from app.tables import Bond, Character, Memory
+from app.tables import LARGEST_ID, Bond, Character, Memory
 
 router = APIRouter(prefix="/api/memories", tags=["memories"])
+MemoryId = Annotated[int, Path(ge=0, le=LARGEST_ID)]
 
 
 @router.get("")
@@ -26,7 +27,7 @@ async def list_memories(
     character: Annotated[str, Query(description="A slug.", max_length=100)] = "",
     pinned: bool | None = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
-    before: Annotated[int | None, Query(ge=0)] = None,
+    before: Annotated[int | None, Query(ge=0, le=LARGEST_ID)] = None,
 ) -> MemoryPage:
     """The caller's memories, newest first."""
     query = select(Memory, Character.slug).join(Character, Character.id == Memory.character_id)
@@ -46,7 +47,7 @@ async def list_memories(
 
 
 @router.patch("/{memory_id}")
-async def change(memory_id: int, body: MemoryChange, caller: CallerDep, services: ServicesDep) -> MemoryOut:
+async def change(memory_id: MemoryId, body: MemoryChange, caller: CallerDep, services: ServicesDep) -> MemoryOut:
     """Pin, weigh or rewrite a memory; a new text is embedded before the answer comes."""
     fresh = None
     if body.text is not None:
@@ -67,7 +68,7 @@ async def change(memory_id: int, body: MemoryChange, caller: CallerDep, services
 
 
 @router.delete("/{memory_id}", status_code=204)
-async def forget(memory_id: int, caller: CallerDep, services: ServicesDep) -> None:
+async def forget(memory_id: MemoryId, caller: CallerDep, services: ServicesDep) -> None:
     """Forget one memory for good; the conversation it came from stays."""
     async with services.db.write() as db:
         memory, _slug = await _find(db, caller, memory_id)

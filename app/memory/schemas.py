@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from app.tables import Memory
-from app.text import Text
+from app.text import STORABLE
 from retrieval.emotion import EMOTIONS
 
 
@@ -32,7 +32,9 @@ class MemoryChange(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    text: Annotated[Text, StringConstraints(strip_whitespace=True, min_length=1, max_length=20_000)] | None = None
+    text: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=20_000), STORABLE] | None = (
+        None
+    )
     pinned: bool | None = None
     importance: Annotated[float, Field(ge=0, le=1)] | None = None
 

@@ -114,9 +114,8 @@ async def _greeting(db: AsyncSession, scope: Scope, character: CharacterFields, 
     first = (stage.greeting if stage else "") or character.greeting
     greetings = [first, *character.alternate_greetings]
     if number >= len(greetings):
-        raise Unprocessable(
-            f"{character.name} has {len(greetings)} greetings; choose 0 to {len(greetings) - 1}.", param="greeting"
-        )
+        has = f"{len(greetings)} greetings; choose 0 to {len(greetings) - 1}" if any(greetings) else "no greeting"
+        raise Unprocessable(f"{character.name} has {has}.", param="greeting")
     user = scope.user or FRAMES[character.language].user
     return fill_names(greetings[number], character.name, user)
 

@@ -7,9 +7,9 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from app.text import Text
+from app.text import STORABLE
 
-User = Annotated[Text, StringConstraints(strip_whitespace=True, max_length=200)]
+User = Annotated[str, StringConstraints(strip_whitespace=True, max_length=200), STORABLE]
 
 
 class SessionCreate(BaseModel):
@@ -19,7 +19,7 @@ class SessionCreate(BaseModel):
         extra="forbid", json_schema_extra={"examples": [{"character": "harbour-cat", "user": "ana", "greeting": 0}]}
     )
 
-    character: Annotated[str, StringConstraints(max_length=100)]
+    character: Annotated[str, StringConstraints(max_length=100), STORABLE]
     user: User = ""
     greeting: int = Field(default=0, ge=0, description="0 is the greeting, 1 the first alternate, and so on.")
 

