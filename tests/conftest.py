@@ -11,6 +11,9 @@ import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+# Before anything imports a library that would ask a hub, and wait for it.
+os.environ["HF_HUB_OFFLINE"] = "1"
+
 import httpx
 import psycopg
 import pytest

@@ -63,7 +63,7 @@ async def know(services: Services, known: Known, opening: Opening) -> Told:
     fired = activate(entries, spoken, lambda _text: 0, BookSettings())
     counts = await opening.count_texts(services, [entry.content for entry in fired.fired])
     budget = int(room_of(scene, opening.budget, counts)[0] * SHARES["lore"])
-    if sum(counts(entry.content) for entry in fired.fired) > budget:
+    if sum(counts(entry.content) for entry in fired.fired) >= budget:
         fired = activate(entries, spoken, counts, BookSettings(budget=budget))
     return Told(tuple(Lore(entry.content, entry.constant) for entry in fired.fired), fired.fates)
 

@@ -192,7 +192,7 @@ async def test_a_line_removed_meanwhile_does_not_come_back(
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 async def test_the_server_embeds_what_arrives_by_itself(client: httpx.AsyncClient, services: Services) -> None:
     async def done() -> None:
-        while await count_waiting(services):  # noqa: ASYNC110
+        while await count_waiting(services):
             await asyncio.sleep(0.02)
 
     keeper = asyncio.create_task(keep_embedded(services))
@@ -223,7 +223,7 @@ async def test_rows_wait_while_the_encoder_loads_or_is_broken(services: Services
     await embedding.start()
     parts.wake.set()
     with anyio.fail_after(30):
-        while await count_waiting(parts):  # noqa: ASYNC110
+        while await count_waiting(parts):
             await asyncio.sleep(0.02)
     assert not keeper.done()
     keeper.cancel()

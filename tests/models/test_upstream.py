@@ -108,7 +108,7 @@ async def peer() -> AsyncIterator[Peer]:
     config = uvicorn.Config(app, log_config=None, lifespan="off", timeout_graceful_shutdown=1)  # type: ignore[arg-type]
     server = uvicorn.Server(config)
     task = asyncio.create_task(server.serve(sockets=[listener]))
-    while not server.started:  # noqa: ASYNC110
+    while not server.started:
         await asyncio.sleep(0.01)
     app.address = f"http://127.0.0.1:{listener.getsockname()[1]}"
     yield app
