@@ -16,10 +16,11 @@ def estimate_tokens(text: str) -> int:
     """Tokens of `text` by a rule that rather says too many, since too few would overflow the context.
 
     Three ASCII letters or spaces make a token, every other ASCII character is one, and so are 2 UTF-8 bytes of anything
-    else: 1.5 tokens a Chinese character, 2 an emoji; an accented Latin letter, which often stands alone, counts 1.5. Measured on SmolLM2, whose vocabulary is mostly English: English
-    prose 0.21 to 0.26 tokens a character (the rule says 0.36), Cyrillic 0.75 (1.0), Arabic 0.93 (1.0). Chinese and
-    kana take SmolLM2 1.9; a vocabulary that needs more than 1.5 there belongs to a model that can't speak the language,
-    and twice what a Chinese one needs would waste half of its context.
+    else: 1.5 tokens a Chinese character, 2 an emoji. An accented Latin letter, which often stands alone, is 1.5.
+    Measured on SmolLM2, whose vocabulary is mostly English: English prose 0.21 to 0.26 tokens a character (the rule
+    says 0.36), Cyrillic 0.75 (1.0), Arabic 0.93 (1.0). Chinese and kana take SmolLM2 1.9; a vocabulary that needs more
+    than 1.5 there belongs to a model that can't speak the language, and twice what a Chinese one needs would waste half
+    of its context.
     """
     plain = sum(character.isascii() and (character.isalpha() or character == " ") for character in text)
     other = sum(character.isascii() for character in text) - plain

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import suppress
 from typing import Any
 
 import httpx
 import openai
 import pytest
 from sqlalchemy import func, select
+from starlette.requests import ClientDisconnect
 
+from app.main import create_app
 from app.services import Services
 from app.settings import Settings
 from app.tables import Bond, Memory, Message, Trace
@@ -144,6 +147,43 @@ async def test_a_client_that_leaves_before_the_first_word_loses_nothing_that_was
     reply = await _reply_when_stored(services)
     assert reply.outcome in ("hung_up", "finished")
     assert "喵喵喵喵喵喵".startswith(reply.text)
+
+
+@pytest.mark.usefixtures("tom")
+async def test_a_server_that_tells_of_a_hang_up_by_a_failing_send_keeps_the_reply_too(
+    engine: ScriptedEngine, services: Services
+) -> None:
+    # ASGI 2.4; uvicorn announces 2.3, where the response task is cancelled instead.
+    engine.replies.append("一二三四五六七八九十" * 5)
+    body = json.dumps({"model": "char/cat", "messages": [{"role": "user", "content": "数数"}], "stream": True}).encode()
+    headers = [(b"host", b"localhost"), (b"content-type", b"application/json")]
+    scope = {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.4"},
+        "http_version": "1.1",
+        "method": "POST",
+        "path": "/v1/chat/completions",
+        "raw_path": b"/v1/chat/completions",
+        "query_string": b"",
+        "headers": headers,
+    }
+    sent = 0
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    async def send(message: dict[str, Any]) -> None:
+        nonlocal sent
+        sent += 1
+        if sent > 8:
+            raise OSError("the client is gone")
+
+    with suppress(ClientDisconnect, OSError):
+        await create_app(services)(scope, receive, send)
+    reply = await _reply_when_stored(services)
+    assert reply.outcome == "hung_up"
+    assert reply.text
+    assert ("一二三四五六七八九十" * 5).startswith(reply.text)
 
 
 @pytest.mark.usefixtures("tom")

@@ -50,13 +50,14 @@ class Server:
             self.port = probe.getsockname()[1]
         self.address = f"http://127.0.0.1:{self.port}"
         self.network_log = home / "network.log"
-        self._environment = {name: value for name, value in os.environ.items() if not name.startswith("MOODLINE_")} | {
+        self.environment = {name: value for name, value in os.environ.items() if not name.startswith("MOODLINE_")} | {
             "MOODLINE_HOME": str(home),
             "MOODLINE_PORT": str(self.port),
             "PYTHONPATH": str(home),
             "NETWORK_LOG": str(self.network_log),
             **{f"MOODLINE_{name.upper()}": value for name, value in settings.items()},
         }
+        self.command = [str(MOODLINE), "serve"]
         self.process: subprocess.Popen[bytes] | None = None
         self.http = httpx.Client(base_url=self.address, timeout=120)
         self.openai = openai.OpenAI(base_url=f"{self.address}/v1", api_key="none", max_retries=0, timeout=120)
@@ -64,9 +65,7 @@ class Server:
     def start(self) -> None:
         """Start and wait until the language model can speak."""
         log = (self.home / "output.log").open("ab")
-        self.process = subprocess.Popen(
-            [str(MOODLINE), "serve"], env=self._environment, stdout=log, stderr=log, cwd=self.home
-        )
+        self.process = subprocess.Popen(self.command, env=self.environment, stdout=log, stderr=log, cwd=self.home)
         log.close()
         self.wait_until(lambda: self.http.get("/readyz").status_code == 200)
 
@@ -112,8 +111,9 @@ def serve(tmp_path: Path, weights_home: Path) -> Iterator[Callable[..., Server]]
     """Start servers; they are gone after the test, and none of them has tried to reach the network."""
     started: list[Server] = []
 
-    def start(**settings: str) -> Server:
+    def start(command: list[str] | None = None, **settings: str) -> Server:
         server = Server(tmp_path / "home", weights_home, **settings)
+        server.command = command or server.command
         started.append(server)
         server.start()
         return server

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -13,9 +15,10 @@ from httpx2 import TransportError
 from openai import OpenAIError
 from openai.types.chat import ChatCompletionMessageParam
 
-from tests.e2e.conftest import Server
+from tests.e2e.conftest import MOODLINE, Server
 
 Serve = Callable[..., Server]
+ROOT = Path(__file__).resolve().parents[2]
 
 EN = [
     "My sister is called Marguerite and she breeds snails for races.",
@@ -142,6 +145,28 @@ def test_a_script_is_imported_through_the_api_and_its_character_speaks(serve: Se
     trace = server.http.get(f"/api/turns/{answer.headers['x-moodline-turn']}/trace").json()
     kept = [line["key"] + line["answer"] for line in trace["lines"] if line["kept"]]
     assert any("太医" in text or "病" in text or "身子" in text for text in kept), kept
+
+
+def test_the_images_entry_point_migrates_and_serves_on_postgresql_and_asks_for_a_key(
+    serve: Serve, fresh_postgres_url: str
+) -> None:
+    entry = ["sh", str(ROOT / "docker" / "entrypoint.sh")]
+    path = f"{MOODLINE.parent}{os.pathsep}{os.environ['PATH']}"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATH", path)
+        server = serve([*entry, "serve"], host="0.0.0.0", database_url=fresh_postgres_url, reply_tokens="8")
+    assert subprocess.run([*entry, "migrate"], env=server.environment, check=False).returncode == 0
+    assert server.http.get("/healthz").status_code == 200
+    refused = server.http.get("/v1/models")
+    assert (refused.status_code, refused.json()["error"]["code"]) == (401, "invalid_api_key")
+    made = subprocess.run(
+        [str(MOODLINE), "keys", "create", "me"], env=server.environment, check=True, capture_output=True, text=True
+    )
+    client = server.openai.with_options(api_key=made.stdout.strip())
+    assert [model.id for model in client.models.list()][:2] == ["char/chai-mi", "char/ludo-pask"]
+    reply = client.chat.completions.create(model="char/chai-mi", messages=[{"role": "user", "content": "你好"}])
+    assert reply.usage is not None
+    assert reply.usage.completion_tokens <= 8
 
 
 def _postgres(request: pytest.FixtureRequest) -> str:

@@ -1,5 +1,4 @@
 import itertools
-from collections.abc import AsyncIterator
 
 import pytest
 from hypothesis import given
