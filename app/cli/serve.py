@@ -8,8 +8,6 @@ import logging.handlers
 
 import uvicorn
 from rich.markup import escape
-from rich.panel import Panel
-from rich.syntax import Syntax
 
 from app.characters.samples import add_samples, read_samples
 from app.cli.console import out, services
@@ -82,6 +80,9 @@ def _greet(settings: Settings) -> None:
     out.print(f"[bold]Moodline[/] on {address} · docs {address}/docs · state in {escape(str(settings.home))}")
     if settings.key_required:
         out.print("A key is required: [bold]moodline keys create me[/], then export MOODLINE_KEY=ml-…")
-    out.print(Panel(Syntax(curl, "bash", word_wrap=True, background_color="default"), title="curl", title_align="left"))
-    out.print(Panel(Syntax(python, "python", background_color="default"), title="openai-python", title_align="left"))
+    # Plain lines, not a box: they are there to be pasted.
+    for title, snippet in (("curl", curl), ("openai-python", python)):
+        out.rule(title, align="left", style="dim")
+        print(snippet)
+    out.rule(style="dim")
     out.print(f"The language model loads in the background; {address}/readyz says when it can speak.")

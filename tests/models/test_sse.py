@@ -1,4 +1,5 @@
 import itertools
+from collections.abc import AsyncIterator
 
 import pytest
 from hypothesis import given
