@@ -15,6 +15,11 @@ from models.stops import StopFilter
 
 Event = str | Finish | EngineError
 PREFIX_BYTES = 512 * 2**20
+LOCKSTEP = 32
+"""Replies computed in one batch. Up to 32 rows a matrix product gives a row the same bits whatever the others; from
+33 rows on oneDNN's bfloat16 kernels sum in another order. So replies never share a batch with prompts, and every prompt
+has its own: a seed then gives the same reply under any load."""
+
 WAITING_PER_STREAM = 8
 """Requests that may wait for each one that runs; more are turned away, since their clients would give up first."""
 
@@ -160,39 +165,41 @@ class Batcher:
             return not self._closed
 
     def _step(self) -> None:
-        plan = self._plan()
-        if not plan:
-            return
-        logits = self._model.forward([span for _, span in plan])
-        speaking = []
-        for row, (generation, span) in enumerate(plan):
-            del generation.pending[: len(span.tokens)]
-            self._keep(generation, span)
-            if not generation.pending:
-                speaking.append((row, generation))
-        if speaking:
-            tokens = choose(logits[[row for row, _ in speaking]], [generation.sampler for _, generation in speaking])
-            for (_, generation), token in zip(speaking, tokens, strict=True):
-                if generation.take(token, self._tokenizer):
-                    generation.over = True
+        for batch in self._plan():
+            logits = self._model.forward([span for _, span in batch])
+            speaking = []
+            for row, (generation, span) in enumerate(batch):
+                del generation.pending[: len(span.tokens)]
+                self._keep(generation, span)
+                if not generation.pending:
+                    speaking.append((row, generation))
+            if speaking:
+                self._speak(logits[[row for row, _ in speaking]], [generation for _, generation in speaking])
 
-    def _plan(self) -> list[tuple[Generation, Span]]:
-        """What the next step computes: each speaker's last token, and prompts in whole steps of `BLOCK`."""
-        plan = []
+    def _speak(self, logits: Any, generations: Sequence[Generation]) -> None:
+        tokens = choose(logits, [generation.sampler for generation in generations])
+        for generation, token in zip(generations, tokens, strict=True):
+            if generation.take(token, self._tokenizer):
+                generation.over = True
+
+    def _plan(self) -> list[list[tuple[Generation, Span]]]:
+        """What the next step computes, in batches: the speakers' last tokens, and prompts in whole steps of `BLOCK`."""
+        speakers, prompts = [], []
         room = BLOCK
         for generation in self._running:
-            if generation.prefilling:
-                if not room:
-                    continue
+            if not generation.prefilling:
+                speakers.append(self._span(generation))
+            elif room:
                 self._recall(generation)
-            tokens = generation.pending[:BLOCK]
-            if generation.prefilling:
-                if len(tokens) > room:
-                    continue
-                room -= len(tokens)
-            generation.past = self._model.reserve(generation.past, generation.computed + len(tokens))
-            plan.append((generation, Span(generation.past, tokens)))
-        return plan
+                if (count := min(len(generation.pending), BLOCK)) <= room:
+                    room -= count
+                    prompts.append([self._span(generation)])
+        return [*(speakers[start : start + LOCKSTEP] for start in range(0, len(speakers), LOCKSTEP)), *prompts]
+
+    def _span(self, generation: Generation) -> tuple[Generation, Span]:
+        tokens = generation.pending[:BLOCK]
+        generation.past = self._model.reserve(generation.past, generation.computed + len(tokens))
+        return generation, Span(generation.past, tokens)
 
     def _recall(self, generation: Generation) -> None:
         """Copy the prompt's next blocks that are in the prefix cache, where another stream may just have put them."""

@@ -1,9 +1,8 @@
 """A transformers language model whose step computes tokens of many streams at once.
 
 The tokens of a step lie in one row, [1, tokens], so every matrix product reads the weights once for all streams; only
-attention looks at each stream's own keys and values. Streams join, leave and have any length without padding, and a
-token's result is bit for bit the same whoever shares the step. This is the shape of Orca's selective batching (Yu et
-al., OSDI 2022), built on transformers' public `AttentionInterface`.
+attention looks at each stream's own keys and values. Streams join, leave and have any length without padding. This is
+the shape of Orca's selective batching (Yu et al., OSDI 2022), built on transformers' public `AttentionInterface`.
 """
 
 from __future__ import annotations

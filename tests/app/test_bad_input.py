@@ -280,7 +280,7 @@ async def test_no_odd_value_in_a_chat_request_breaks_the_server(
     before = await rows()
     whole = [{name: odd} for name, odd in (*each(schemas["ChatRequest"]), *product(("tools", "n"), ODD))]
     message = {"role": "user", "content": "Hi"}
-    parts = [{"messages": [message | {name: odd}]} for name, odd in each(schemas["ChatMessage"])]
+    parts: list[dict[str, Any]] = [{"messages": [message | {name: odd}]} for name, odd in each(schemas["ChatMessage"])]
     parts += [{"messages": [message | {"content": [{"type": "text", "text": odd}]}]} for odd in ODD]
     parts += [{"moodline": {name: odd}} for name, odd in each(schemas["Extensions"])]
     parts += [{"metadata": {"session_id": odd}} for odd in ODD]

@@ -5,6 +5,7 @@ from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy import select
 
 from app.bond.affinity import SHOWING_UP
 from app.bond.store import lock_bond
@@ -81,8 +82,8 @@ async def test_the_bond_of_an_unknown_character_is_not_found(client: httpx.Async
 
 async def test_a_bond_that_two_turns_make_at_once_counts_both(services: Services) -> None:
     async with services.db.read() as db:
-        character = (await db.scalars(Character.__table__.select())).first()
-    scope = Scope("local", "ana", str(character))
+        character = (await db.scalars(select(Character.id))).one()
+    scope = Scope("local", "ana", character)
 
     async def move() -> None:
         async with services.db.write() as db:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 from sqlalchemy import func, select, update
 
@@ -260,7 +261,7 @@ async def test_a_label_outweighs_what_the_tagger_hears(client: httpx.AsyncClient
     assert sorted(line["label"] or "" for line in await listed(client)) == ["", "anger"]
     await embed_waiting(services)
     async with services.db.read() as db:
-        felt = {row.label: row.emotion for row in await db.scalars(select(Line))}
+        felt = {row.label: np.asarray(row.emotion) for row in await db.scalars(select(Line))}
     assert EMOTIONS[int(felt[None].argmax())] == "joy"
     assert EMOTIONS[int(felt["anger"].argmax())] == "anger"
 

@@ -6,6 +6,7 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+from sqlalchemy import select
 
 from app.services import Services
 from app.tables import Bond, Memory
@@ -167,5 +168,5 @@ async def test_many_edits_at_once_are_all_noticed_by_the_index(
     )
     assert [answer.status_code for answer in answers] == [200] * 4
     async with services.db.read() as db:
-        revision = (await db.execute(Bond.__table__.select())).one().memory_revision
+        revision = (await db.scalars(select(Bond.memory_revision))).one()
     assert revision == 4

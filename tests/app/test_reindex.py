@@ -24,8 +24,13 @@ from retrieval.encoder import Encoder, Vectors
 
 Fixture = Any
 LINES = "/api/characters/mira/lines"
-SAID = ("The net is mended and dry.", "The lamp is out, and so is the tide.", "Bread first, then the boat.")
-SAID += ("Nobody swims here after dark.", "My mother sang that song to me.")
+SAID = [
+    "The net is mended and dry.",
+    "The lamp is out, and so is the tide.",
+    "Bread first, then the boat.",
+    "Nobody swims here after dark.",
+    "My mother sang that song to me.",
+]
 SCRIPT = "\n\n".join(f"Sam: Question number {n}?\nMira: {said}" for n, said in enumerate(SAID))
 
 
@@ -153,7 +158,7 @@ async def test_embedding_twice_at_once_is_harmless(
     assert await encoders(services) == ["mirrored"] * 6
     assert await count_waiting(changed) == 0
     lines = (await client.get(LINES)).json()["items"]
-    assert [line["dialogue"][-1][1] for line in lines] == list(SAID)
+    assert [line["dialogue"][-1][1] for line in lines] == SAID
 
 
 async def test_a_memory_edited_meanwhile_keeps_the_vector_of_its_new_text(

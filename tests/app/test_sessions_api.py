@@ -4,6 +4,7 @@ from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy import update
 
 from app.services import Services
 from app.tables import Bond, Session
@@ -70,7 +71,7 @@ async def test_the_greeting_fits_the_stage_and_names_an_unnamed_user(
     await client.post("/api/characters", json=body)
     await talk("staged", "Good day.")
     async with services.db.write() as db:
-        await db.execute(Bond.__table__.update().values(affinity=60.0))
+        await db.execute(update(Bond).values(affinity=60.0))
     assert (await begin(client, character="staged")).json()["branch"][0]["text"] == "ana, my friend!"
     stranger = await begin(client, character="staged", user=" ")
     assert stranger.json()["branch"][0]["text"] == "Mind the ropes, 来客."
@@ -122,7 +123,7 @@ async def test_sessions_are_listed_latest_first_page_by_page_and_by_user_and_cha
     async with services.db.write() as db:
         # Two of the same moment must neither hide each other nor come twice.
         moment = (await db.get_one(Session, made[2])).updated_at
-        await db.execute(Session.__table__.update().where(Session.id == made[1]).values(updated_at=moment))
+        await db.execute(update(Session).where(Session.id == made[1]).values(updated_at=moment))
     seen: list[str] = []
     before = None
     for _page in range(4):
