@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from prometheus_client import Counter, Gauge, Histogram
 
 ENDED = Counter("moodline_turns", "Turns by how they ended.", ["outcome"])
@@ -19,3 +21,13 @@ STEPS = Histogram(
 TOKENS = Counter("moodline_tokens", "Tokens by kind: prompt, cached (of the prompt), completion.", ["kind"])
 INDEX_BYTES = Gauge("moodline_index_bytes", "Memory of the vector indexes.", ["index"])
 WAITING = Gauge("moodline_rows_waiting_for_vectors", "Lines and memories without a vector of the current encoder.")
+
+
+def observe_turn(spans: Mapping[str, float], outcome: str) -> None:
+    """Count a turn that ended as `outcome`; `spans` are its stopwatch's, in milliseconds."""
+    ENDED.labels(outcome).inc()
+    for name, span in spans.items():
+        if name == "first_token":
+            FIRST_TOKEN.observe(span / 1000)
+        elif name != "total":
+            STEPS.labels(name).observe(span / 1000)

@@ -19,6 +19,7 @@ from app.chat.remember import remember
 from app.chat.resolve import resolve
 from app.chat.setting import know, set_scene
 from app.chat.speak import Speech, speak
+from app.metrics import observe_turn
 from app.services import Services
 from app.stopwatch import Stopwatch
 from app.tables import new_id
@@ -83,3 +84,4 @@ async def take_turn(services: Services, turn: Turn, speech: Speech) -> AsyncGene
             # A hang-up cancels this task again at its next await; the shield lets the transaction end.
             with anyio.CancelScope(shield=True):
                 await remember(services, turn, speech, outcome)
+        observe_turn(turn.watch.spans, outcome)

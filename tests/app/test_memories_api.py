@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -8,9 +9,11 @@ import numpy as np
 import pytest
 from sqlalchemy import select
 
+from app.main import create_app
 from app.services import Services
 from app.tables import Bond, Memory
 from models.scripted import ScriptedEngine
+from retrieval.cache import IndexCache
 from retrieval.emotion import EMOTIONS
 
 Fixture = Any
@@ -129,6 +132,28 @@ async def test_a_forgotten_memory_is_never_recalled_again_and_its_conversation_s
     ]
     session = await client.get(f"/api/sessions/{said.headers['x-session-id']}")
     assert session.json()["branch"][0]["text"] == "I keep bees behind the church."
+
+
+async def test_an_index_that_has_seen_everything_ranks_like_a_new_one(
+    client: httpx.AsyncClient, services: Services, talk: Fixture, engine: ScriptedEngine
+) -> None:
+    """SQLite gives the id of the last row again once that row is gone, so ids alone don't tell what is new."""
+
+    def by_meaning(memories: list[dict[str, Any]]) -> dict[int, float]:
+        return {memory["id"]: memory["components"]["semantic"] for memory in memories}
+
+    for said in ("I keep bees behind the church.", "I like soup.", "The ferry was late."):
+        await talk("mira", said)
+    assert len(await recalled(client, engine, "Who sings at night?")) == 3
+    newest = (await listed(client))[0]
+    await client.delete(f"/api/memories/{newest['id']}")
+    await talk("mira", "My grandmother sings at night.", store=True)
+    warm = await recalled(client, engine, "Who sings at night?")
+    new = create_app(replace(services, memories=IndexCache(2**20)))
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(new), base_url="http://localhost") as http:
+        cold = await recalled(http, engine, "Who sings at night?")
+    assert by_meaning(warm) == pytest.approx(by_meaning(cold), abs=1e-3)
+    assert max(warm, key=lambda memory: memory["components"]["semantic"])["text"].startswith("ana: My grandmother")
 
 
 async def test_a_wrong_change_of_a_memory_is_refused_and_changes_nothing(

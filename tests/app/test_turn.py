@@ -353,3 +353,23 @@ async def test_the_bare_language_model_passes_through_untouched(
     assert answer.json()["choices"][0]["message"]["content"] == "Raw."
     assert [(m.role, m.content) for m in engine.asked[-1].messages] == [("system", "S"), ("user", "U")]
     assert await rows(services, Message) == 0
+
+
+@pytest.mark.usefixtures("mara")
+async def test_turns_are_counted_by_how_they_ended(client: httpx.AsyncClient, engine: ScriptedEngine) -> None:
+    def counts(text: str) -> dict[str, float]:
+        return {
+            line.split()[0]: float(line.split()[1])
+            for line in text.splitlines()
+            if line.startswith(("moodline_turns_total", "moodline_step_seconds_count"))
+        }
+
+    before = counts((await client.get("/metrics")).text)
+    engine.replies += ["Aye.", EngineUnavailable("Out for lunch.")]
+    await say(client, "Ready?")
+    await say(client, "Still there?")
+    after = counts((await client.get("/metrics")).text)
+    grown = {name: value - before.get(name, 0) for name, value in after.items() if value != before.get(name, 0)}
+    assert grown['moodline_turns_total{outcome="finished"}'] == 1
+    assert grown['moodline_turns_total{outcome="failed"}'] == 1
+    assert grown['moodline_step_seconds_count{step="recall"}'] == 2

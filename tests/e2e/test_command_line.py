@@ -1,0 +1,82 @@
+"""The command `moodline`, as a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.conftest import MOODLINE
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def moodline(tmp_path: Path, weights_home: Path) -> Run:
+    home = tmp_path / "home"
+    home.mkdir()
+    (weights_home / "weights").mkdir(parents=True, exist_ok=True)
+    (home / "weights").symlink_to(weights_home / "weights", target_is_directory=True)
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MOODLINE_")}
+    environment |= {"MOODLINE_HOME": str(home), "MOODLINE_REPLY_TOKENS": "12", "COLUMNS": "120", "NO_COLOR": "1"}
+
+    def run(*words: str, said: str = "", **settings: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [str(MOODLINE), *words],
+            input=said,
+            env=environment | {f"MOODLINE_{name.upper()}": value for name, value in settings.items()},
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=home,
+        )
+
+    return run
+
+
+def test_a_person_adds_a_character_gives_it_lines_and_talks_with_it(moodline: Run, tmp_path: Path) -> None:
+    mara = {"slug": "mara", "name": "Mara", "persona": "Keeps a lighthouse.", "greeting": "The lamp is lit, {{user}}."}
+    (tmp_path / "mara.json").write_text(json.dumps(mara))
+    (tmp_path / "script.txt").write_text("Sailor: Are you lonely?\nMARA: I have the lamp, and the lamp has me.\n")
+    added = moodline("characters", "add", str(tmp_path / "mara.json"))
+    assert added.returncode == 0, added.stderr
+    again = moodline("characters", "add", str(tmp_path / "mara.json"))
+    assert again.returncode == 1
+    assert "already have a character 'mara'" in again.stderr.replace("\n", " ")
+    wrong = moodline("lines", "import", "mara", str(tmp_path / "script.txt"))
+    assert wrong.returncode == 1
+    assert "MARA" in wrong.stderr
+    imported = moodline("lines", "import", "mara", str(tmp_path / "script.txt"), "--role", "MARA")
+    assert "1 units stored" in imported.stdout, imported.stderr
+    listed = moodline("characters", "list")
+    assert "char/mara" in listed.stdout
+    talk = moodline("chat", "mara", "--user", "ana", said="Good evening.\n\n")
+    assert talk.returncode == 0, talk.stderr
+    assert "The lamp is lit, ana." in talk.stdout
+    session = talk.stdout.split("--session ")[1].strip()
+    more = moodline("chat", "mara", "--user", "ana", "--session", session, said="")
+    assert "Good evening." in more.stdout
+    assert moodline("characters", "delete", "mara").returncode == 0
+    assert "There is no character 'mara'" in moodline("chat", "mara").stderr.replace("\n", " ")
+    assert moodline("characters", "restore", "mara").returncode == 0
+
+
+def test_keys_are_made_shown_once_and_revoked(moodline: Run) -> None:
+    key = moodline("keys", "create", "my-app", "--owner", "me").stdout.strip()
+    assert key.startswith("ml-")
+    listed = moodline("keys", "list").stdout
+    assert key[:8] in listed
+    assert key not in listed
+    assert moodline("keys", "revoke", key[:8]).returncode == 0
+    assert moodline("keys", "revoke", key[:8]).returncode == 1
+
+
+def test_a_wrong_setting_is_told_in_a_sentence(moodline: Run) -> None:
+    told = moodline("characters", "list", port="eighty")
+    assert told.returncode == 2
+    assert "MOODLINE_PORT" in told.stderr
+    assert "Traceback" not in told.stderr
