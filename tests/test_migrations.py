@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -91,21 +92,16 @@ def test_downgrading_takes_every_table_away_and_upgrading_brings_them_back(
 
 
 def test_processes_that_migrate_at_once_all_succeed(empty_url: str, tables: Callable[[], set[str]]) -> None:
-    script = "import sys; from app.migrate import migrate; sys.stdin.read(); migrate(sys.argv[1])"
-    started = [
-        subprocess.Popen(
-            [sys.executable, "-c", script, empty_url], cwd=ROOT, stdin=subprocess.PIPE, stderr=subprocess.PIPE
-        )
-        for _ in range(3)
-    ]
+    script = "import sys; from app.migrate import migrate; print(); sys.stdin.read(); migrate(sys.argv[1])"
+    arguments = [sys.executable, "-u", "-c", script, empty_url]
+    pipe = subprocess.PIPE
+    started = [subprocess.Popen(arguments, cwd=ROOT, stdin=pipe, stdout=pipe, stderr=pipe) for _ in range(3)]
     for process in started:
-        assert process.stdin is not None
-        process.stdin.close()
-    for process in started:
-        assert process.stderr is not None
-        told = process.stderr.read().decode()
-        process.stderr.close()
-        assert process.wait() == 0, told
+        assert process.stdout is not None
+        process.stdout.readline()
+    with ThreadPoolExecutor() as pool:
+        told = list(pool.map(lambda process: process.communicate()[1].decode(), started))
+    assert [process.returncode for process in started] == [0, 0, 0], told
     assert tables() == {*Base.metadata.tables, "alembic_version"}
 
 

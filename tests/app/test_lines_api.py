@@ -227,6 +227,8 @@ async def test_a_file_over_the_limit_is_refused_while_it_arrives(serve: Fixture,
             assert (answer.status_code, answer.json()["title"]) == (413, "too_large"), answer.text
             assert "MOODLINE_MAX_UPLOAD_BYTES" in answer.json()["detail"]
     assert (await http.post(LINES, content=endless())).status_code == 413
+    ballast = await http.post(LINES, files={"file": ("x.txt", SCRIPT.encode())}, data={"note": "x" * 100_000})
+    assert ballast.status_code == 413
     assert sum(sizes) < 200_000, "the server went on reading"
     assert await rows() == before
     assert (await http.post(LINES, content=SCRIPT)).status_code == 202, "under the limit it is read"
