@@ -15,6 +15,7 @@ from pathlib import Path
 os.environ["HF_HUB_OFFLINE"] = "1"
 
 import httpx
+import hypothesis
 import psycopg
 import pytest
 import uvicorn
@@ -25,6 +26,10 @@ from app.migrate import migrate
 from app.services import Services, build, load_encoder
 from app.settings import Settings
 from models.scripted import ScriptedEngine
+
+# A busy machine is no defect.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -80,7 +80,7 @@ async def change(
 async def delete(slug: str, caller: CallerDep, services: ServicesDep, if_match: IfMatch = None) -> None:
     """Hide a character. `POST /api/characters/{slug}/restore` brings it back with everything it had."""
     async with services.db.write() as db:
-        store.delete(await store.find_to_change(db, caller, slug, if_match))
+        store.delete(db, await store.find_to_change(db, caller, slug, if_match))
 
 
 @router.post("/{slug}/restore")
@@ -117,7 +117,7 @@ async def change_lore(
         character = await store.find_to_change(db, caller, slug, if_match)
         await db.execute(sql_delete(LoreEntry).where(LoreEntry.character_id == character.id))
         store.replace_lore(db, character, body)
-        character.revision += 1
+        store.revise(db, character)
         response.headers["ETag"] = _etag(character)
     return body
 

@@ -87,22 +87,23 @@ async def create(db: AsyncSession, caller: Caller, body: CharacterCreate) -> Cha
 
 
 def replace(db: AsyncSession, character: Character, fields: CharacterFields) -> None:
-    """Make a new revision of a character."""
+    """Give a character other fields."""
     character.document = fields.model_dump()
+    revise(db, character)
+
+
+def revise(db: AsyncSession, character: Character) -> None:
+    """Count a change and keep what the character is after it."""
     character.revision += 1
     character.updated_at = now()
-    db.add(
-        CharacterRevision(
-            character_id=character.id, revision=character.revision, document=character.document, created_at=now()
-        )
-    )
+    db.add(CharacterRevision(character_id=character.id, revision=character.revision, document=character.document))
 
 
-def delete(character: Character) -> None:
+def delete(db: AsyncSession, character: Character) -> None:
     """Hide a character; its conversations stay until it is restored or purged, and its slug is free again."""
     character.deleted_at = now()
     character.live_slug = None
-    character.revision += 1
+    revise(db, character)
 
 
 async def restore(db: AsyncSession, caller: Caller, slug: str) -> Character:
@@ -123,7 +124,7 @@ async def restore(db: AsyncSession, caller: Caller, slug: str) -> Character:
     if character is None:
         raise NotFound(f"You have no deleted character {slug!r}.", code="character_not_found")
     character.deleted_at, character.live_slug = None, live_slug(character.owner, slug)
-    character.revision += 1
+    revise(db, character)
     try:
         await db.flush()
     except IntegrityError:

@@ -70,7 +70,7 @@ def delete(slug: str) -> None:
 
     async def work(parts: Services) -> None:
         async with closing(parts), parts.db.write() as db:
-            store.delete(await store.find(db, OPERATOR, slug, lock=True))
+            store.delete(db, await store.find(db, OPERATOR, slug, lock=True))
 
     run_async(work(services()))
     out.print(f"Deleted. `moodline characters restore {slug}` brings it back.", highlight=False)

@@ -111,10 +111,7 @@ async def read_import(slug: str, import_id: str, caller: CallerDep, services: Se
     """Progress of an upload."""
     async with services.db.read() as db:
         character = await find(db, caller, slug)
-        record = await db.get(LineImport, import_id)
-        if record is None or record.character_id != character.id:
-            raise NotFound(f"{slug!r} has no import {import_id!r}.")
-        return await _report(db, record, services)
+        return await _report(db, await _import_of(db, character, import_id), services)
 
 
 @router.get("")
@@ -165,8 +162,17 @@ async def delete_lines(
     """Remove the lines of one upload, or all."""
     async with services.db.write() as db:
         character = await _changing(db, caller, slug)
+        if import_id:
+            await _import_of(db, character, import_id)
         which = [Line.import_id == import_id] if import_id else []
         await db.execute(sql_delete(Line).where(Line.character_id == character.id, *which))
+
+
+async def _import_of(db: AsyncSession, character: Character, import_id: str) -> LineImport:
+    record = await db.get(LineImport, import_id)
+    if record is None or record.character_id != character.id:
+        raise NotFound(f"{character.slug!r} has no import {import_id!r}.")
+    return record
 
 
 async def _changing(db: AsyncSession, caller: CallerDep, slug: str) -> Character:

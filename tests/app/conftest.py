@@ -9,7 +9,6 @@ from dataclasses import replace
 from typing import Any
 
 import httpx
-import hypothesis
 import pytest
 from sqlalchemy import func, select
 
@@ -21,10 +20,6 @@ from models.scripted import ScriptedEngine
 
 # Threads of the encoder that spin while they wait make a busy machine a hundred times slower.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-
-# A busy machine is no defect.
-hypothesis.settings.register_profile("untimed", deadline=None)
-hypothesis.settings.load_profile("untimed")
 
 Rows = Callable[[], Awaitable[dict[str, int]]]
 Talk = Callable[..., Awaitable[httpx.Response]]

@@ -68,10 +68,12 @@ async def test_every_revision_is_kept(client: httpx.AsyncClient, services: Servi
     for number in range(3):
         body = fields(mira, persona=f"Persona {number}.")
         assert (await client.put("/api/characters/mira", json=body, headers=ALL)).status_code == 200
+    assert (await client.put("/api/characters/mira/lore", json=[], headers=ALL)).status_code == 200
     async with services.db.read() as db:
         kept = list(await db.scalars(select(CharacterRevision).order_by(CharacterRevision.revision)))
-    assert [row.revision for row in kept] == [1, 2, 3, 4]
-    assert [row.document["persona"] for row in kept] == [mira["persona"], "Persona 0.", "Persona 1.", "Persona 2."]
+    assert [row.revision for row in kept] == [1, 2, 3, 4, 5]
+    personas = [mira["persona"], "Persona 0.", "Persona 1.", "Persona 2.", "Persona 2."]
+    assert [row.document["persona"] for row in kept] == personas
 
 
 @pytest.mark.usefixtures("stored")
@@ -130,7 +132,7 @@ async def test_a_deleted_character_is_gone_until_it_is_restored_with_everything_
     restored = await client.post("/api/characters/mira/restore")
     assert restored.status_code == 200
     assert restored.headers["etag"] not in ('"1"', '"2"'), "an ETag read before the deletion must be stale"
-    assert restored.json() == before | {"revision": restored.json()["revision"]}
+    assert restored.json() == before | {name: restored.json()[name] for name in ("revision", "updated_at")}
     assert (await client.get("/api/characters/mira")).json() == restored.json()
     again = await client.post("/api/characters/mira/restore")
     assert (again.status_code, again.json()["title"]) == (404, "character_not_found")
