@@ -22,6 +22,7 @@ class ReplyFilter:
         self._buffer = ""
         self._closing = ""
         self._begun = False
+        self._start = ""
         self.hidden = ""
 
     def feed(self, piece: str) -> str:
@@ -34,8 +35,11 @@ class ReplyFilter:
         rest, self._buffer = self._buffer, ""
         if self._closing:
             self.hidden += rest
-            return ""
-        return rest if self._begun else self._unlabel(rest.lstrip())
+            rest = ""
+        if self._begun:
+            return rest
+        self._begun = True
+        return self._unlabel((self._start + rest).lstrip())
 
     def _take(self) -> str:
         """Visible text of the buffer; what could be the beginning of a tag stays."""
@@ -62,12 +66,11 @@ class ReplyFilter:
         """Hold the first characters until it is clear whether they are the speaker's name."""
         if self._begun:
             return text
-        text = text.lstrip()
-        if len(text) < self._longest_label and not re.search(r"[:：]\s*\S", text):
-            self._buffer = text + self._buffer
+        self._start = (self._start + text).lstrip()
+        if len(self._start) < self._longest_label and not re.search(r"[:：]\s*\S", self._start):
             return ""
         self._begun = True
-        return self._unlabel(text)
+        return self._unlabel(self._start)
 
     def _unlabel(self, text: str) -> str:
         label = self._label.match(text) if self._label else None

@@ -1,0 +1,123 @@
+"""Prompts: golden files for both languages and layouts, and what gives way when tokens are short."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from models.engine import PromptTooLong
+from models.prompt import Layout, Prompt, render, window_start
+from models.scene import Lore, Message, Scene
+
+GOLDEN = Path(__file__).parent.parent / "golden"
+EN = Scene(
+    character="Mara",
+    language="en",
+    persona="Keeps a lighthouse. {Braces} and {char} are text here.",
+    style="Short sentences.",
+    scenario="The lamp room.",
+    stage="friend",
+    stage_persona="Glad to see Ana.",
+    user="Ana",
+    client_system="Answer in one paragraph.",
+    mood="There is sadness in this talk.",
+    lore=(Lore("Nobody lights the lamp but Mara.", constant=True), Lore("The storm of '87 took the pier.")),
+    lines=("Sailor: Lonely?\nMara: I have the lamp.", "Boy: Hungry?\nMara: Fish."),
+    memories=("(2026-11-01) Ana: My cat is Pickle.\nMara: A fine name.",),
+    history=(Message("user", "Hello."), Message("assistant", "Come in."), Message("user", "Was there a storm?")),
+)
+ZH = dataclasses.replace(
+    EN,
+    character="晚晴",
+    language="zh",
+    persona="守灯塔的人。",
+    style="话短。",
+    scenario="灯室里。",
+    stage="朋友",
+    stage_persona="见到阿安很高兴。",
+    user="阿安",
+    client_system="只回一段。",
+    mood="谈话里透着难过。",
+    lore=(Lore("只有晚晴能点灯。", constant=True), Lore("八七年的风暴卷走了码头。")),
+    lines=("水手：孤单吗？\n晚晴：我有灯。",),
+    memories=("(2026-11-01) 阿安: 我的猫叫泡菜。\n晚晴: 好名字。",),
+    history=(Message("user", "你好。"), Message("assistant", "进来吧。"), Message("user", "这里有过风暴吗？")),
+)
+
+
+def rendered(scene: Scene, layout: Layout = "late", budget: int = 100_000, window: int = 40) -> Prompt:
+    return render(scene, layout=layout, budget=budget, window=window, count=len)
+
+
+@pytest.mark.parametrize("layout", ["late", "classic"])
+@pytest.mark.parametrize("scene", [EN, ZH], ids=["en", "zh"])
+def test_the_prompt_is_the_golden_one(scene: Scene, layout: Layout) -> None:
+    text = "\n\n".join(f"<<{m.role}>>\n{m.content}" for m in rendered(scene, layout).messages) + "\n"
+    file = GOLDEN / f"prompt.{scene.language}.{layout}.txt"
+    if os.environ.get("UPDATE_GOLDEN"):
+        file.write_text(text, encoding="utf-8")
+    assert text == file.read_text(encoding="utf-8")
+
+
+def test_a_scene_survives_its_json_line() -> None:
+    for scene in (EN, ZH):
+        assert Scene.from_json(scene.to_json()) == scene
+
+
+def test_what_does_not_fit_is_skipped_and_what_comes_after_it_still_gets_in() -> None:
+    scene = dataclasses.replace(EN, lines=("x" * 5_000, "Boy: Hungry?\nMara: Fish."), memories=())
+    prompt = rendered(scene, budget=2_500)
+    ledger = {section.name: section for section in prompt.ledger}
+    assert (ledger["lines"].kept, ledger["lines"].dropped) == (1, 1)
+    assert "Mara: Fish." in prompt.messages[-2].content
+
+
+def test_constant_lore_is_kept_before_lore_that_fired() -> None:
+    long = Lore("y" * 280)
+    scene = dataclasses.replace(EN, lore=(long, Lore("The rule.", constant=True)))
+    prompt = rendered(scene, budget=1_900)
+    assert "The rule." in prompt.messages[0].content
+    assert "yyy" not in "".join(message.content for message in prompt.messages)
+
+
+def test_a_prompt_that_can_not_fit_says_how_much_it_needs() -> None:
+    with pytest.raises(PromptTooLong, match=r"need \d+ tokens"):
+        rendered(EN, budget=200)
+
+
+def test_a_scene_that_does_not_end_with_the_user_is_refused() -> None:
+    with pytest.raises(ValueError, match="ends with the user"):
+        rendered(dataclasses.replace(EN, history=EN.history[:2]))
+
+
+@given(
+    turns=st.integers(0, 60),
+    window=st.integers(2, 40),
+    budget=st.integers(1_500, 6_000),
+    length=st.integers(1, 300),
+)
+def test_no_prompt_is_over_its_budget_or_window_and_the_last_message_is_always_there(
+    turns: int, window: int, budget: int, length: int
+) -> None:
+    talk = [Message(role, f"{n}" + "z" * length) for n in range(turns) for role in ("user", "assistant")]  # type: ignore[arg-type]
+    scene = dataclasses.replace(EN, history=(*talk, Message("user", "And now?")))
+    prompt = rendered(scene, budget=budget, window=window)
+    assert prompt.tokens <= budget
+    assert sum(len(message.content) for message in prompt.messages) <= budget
+    assert prompt.messages[-1] == scene.history[-1]
+    shown = [message for message in prompt.messages if message.role != "system"]
+    assert len(shown) <= window + 1
+    assert tuple(shown) == scene.history[len(scene.history) - len(shown) :]
+    assert prompt.history_start == len(scene.history) - len(shown)
+
+
+@given(window=st.integers(8, 60), length=st.integers(0, 400))
+def test_the_window_moves_in_steps_and_never_shows_too_much(window: int, length: int) -> None:
+    start = window_start(length, window)
+    assert 0 <= length - start <= window
+    assert window_start(length + 1, window) - start in (0, max(2, window // 4 // 2 * 2))
