@@ -48,9 +48,9 @@ def _log_to_file(settings: Settings) -> None:
         folder / "moodline.log", maxBytes=10 * 2**20, backupCount=3, encoding="utf-8"
     )
     form = logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s")
-    for handler in (to_file, logging.StreamHandler()):
-        handler.setFormatter(form)
-        logging.getLogger().addHandler(handler)
+    for place in (to_file, logging.StreamHandler()):
+        place.setFormatter(form)
+        logging.getLogger().addHandler(place)
     logging.getLogger().setLevel(settings.log_level.upper())
 
 
