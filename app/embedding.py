@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import anyio
+import numpy as np
 from anyio.to_thread import run_sync
 
 from app.errors import Unavailable
 from retrieval.emotion import EmotionTagger
 from retrieval.encoder import Encoder, Vectors
+
+PIECE = 16
+"""Passages embedded before others get their turn: a query must not wait for the whole batch of an import."""
 
 Load = Callable[[], tuple[Encoder, EmotionTagger]]
 
@@ -46,7 +50,10 @@ class Embedding:
 
     async def passages(self, texts: Sequence[str]) -> Vectors:
         """Embed texts that are searched: float32 [n, d]."""
-        return await run_sync(self._parts()[0].encode_passages, texts, limiter=self._limiter)
+        encode = self._parts()[0].encode_passages
+        starts = range(0, max(len(texts), 1), PIECE)
+        pieces = [await run_sync(encode, texts[start : start + PIECE], limiter=self._limiter) for start in starts]
+        return np.concatenate(pieces)
 
     async def feel(self, texts: Sequence[str], vectors: Vectors) -> Vectors:
         """Emotions of texts whose vectors are known: float32 [n, 8]."""
