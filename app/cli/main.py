@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from app.cli.bench import bench
+
 # Threads that spin while they wait starve the others when cores are few; read once, when torch loads.
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
@@ -21,7 +23,6 @@ app = typer.Typer(
 characters = typer.Typer(help="List, show, add and delete characters.", no_args_is_help=True)
 lines = typer.Typer(help="Past lines, which give a character its voice.", no_args_is_help=True)
 keys = typer.Typer(help="API keys.", no_args_is_help=True)
-bench = typer.Typer(help="Measure. Each prints a table and, as its last line, one JSON object.", no_args_is_help=True)
 app.add_typer(characters, name="characters")
 app.add_typer(lines, name="lines")
 app.add_typer(keys, name="keys")
@@ -156,20 +157,3 @@ def revoke_key(
     from app.cli.keys import revoke
 
     revoke(prefix)
-
-
-@bench.command("turn")
-def bench_turn(
-    turns: Annotated[int, typer.Option(min=2, help="Turns of each conversation.")] = 12,
-    file: Annotated[Path | None, typer.Option("--lines", help="A file of past lines to import first.")] = None,
-    role: Annotated[str, typer.Option(help="Whose lines to take from the file.")] = "",
-    reply_tokens: Annotated[int, typer.Option(min=1, help="Tokens of each reply.")] = 32,
-) -> None:
-    """Time every step of a turn, and importing lines.
-
-    Systems: `moodline` (layout late), `classic` (everything in the first system message), `bare` (the engine alone,
-    given the prompts that `moodline` made). Example: `moodline bench turn --lines script.jsonl --role 甄嬛`.
-    """
-    from app.bench.turn import run
-
-    run(turns, file, role, reply_tokens)

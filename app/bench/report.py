@@ -1,0 +1,33 @@
+"""What a benchmark says: a table for people, then one line of JSON for programs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from rich.table import Table
+
+from app.cli.console import out
+
+
+def report(bench: str, results: Mapping[str, Mapping[str, Any]], **more: Any) -> None:
+    """Print `results`, metrics by system, as a table (a system a row) and as the last line, JSON.
+
+    `more` is put beside the results in the JSON: what was measured on, settings, notes. Floats are rounded to 4 digits.
+    """
+    metrics = dict.fromkeys(name for numbers in results.values() for name in numbers)
+    table = Table("system", *metrics, title=f"bench {bench}")
+    for system, numbers in results.items():
+        table.add_row(system, *(_shown(numbers.get(name)) for name in metrics))
+    out.print(table)
+    rounded = {system: {name: _rounded(value) for name, value in row.items()} for system, row in results.items()}
+    print(json.dumps({"bench": bench, "results": rounded, **more}, ensure_ascii=False))
+
+
+def _rounded(value: Any) -> Any:
+    return round(value, 4) if isinstance(value, float) else value
+
+
+def _shown(value: Any) -> str:
+    return "" if value is None else f"{value:.3f}" if isinstance(value, float) else str(value)
