@@ -6,16 +6,12 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from threading import Lock
 
-import faiss
 import numpy as np
-from numpy.typing import NDArray
 
 from retrieval.encoder import Vectors
+from retrieval.rows import BLOCK, Ids, Rows, inner_products
 
-Ids = NDArray[np.int64]
-
-# An id in faiss's list, its map from ids to rows, and our set (measured over 100,000 rows).
-_BYTES_PER_ID = 160
+__all__ = ["Hit", "Ids", "Index"]
 
 
 @dataclass(frozen=True)
@@ -27,29 +23,31 @@ class Hit:
 
 
 class Index:
-    """Rows of one encoder, searched exactly by inner product (faiss IndexFlatIP). Safe to use from several threads."""
+    """Rows of one encoder, searched exactly by inner product. Safe to use from several threads.
+
+    A search works on the rows as they were when it began; it keeps nobody from adding, and nobody keeps it.
+    """
 
     def __init__(self, dimension: int) -> None:
         if dimension < 1:
             raise ValueError(f"an index needs a dimension of at least 1, not {dimension}")
         self.dimension = dimension
-        self._faiss = faiss.IndexIDMap2(faiss.IndexFlatIP(dimension))
-        self._known: set[int] = set()
+        self._rows = Rows(dimension)
         self._lock = Lock()
 
     def __len__(self) -> int:
-        return len(self._known)
+        return len(self._rows)
 
     @property
     def ids(self) -> frozenset[int]:
         """All ids."""
         with self._lock:
-            return frozenset(self._known)
+            return frozenset(self._rows)
 
     @property
     def nbytes(self) -> int:
         """About how much memory the rows take."""
-        return len(self._known) * (4 * self.dimension + _BYTES_PER_ID)
+        return self._rows.nbytes
 
     def add(self, ids: Sequence[int] | Ids, vectors: Vectors) -> None:
         """Add rows `vectors` [n, dimension] under `ids` [n], all or none. Lengths are made 1.
@@ -60,25 +58,41 @@ class Index:
         names = _as_ids(ids)
         if len(names) != len(rows):
             raise ValueError(f"{len(names)} ids were given for {len(rows)} vectors: give one for each")
-        fresh = set(names.tolist())
-        if len(fresh) < len(names):
+        fresh = names.tolist()
+        if len(set(fresh)) < len(fresh):
             raise ValueError(f"the same id was given twice: {_first_repeated(names)}")
         with self._lock:
-            if clash := fresh & self._known:
+            if clash := [name for name in fresh if name in self._rows]:
                 raise ValueError(f"id {min(clash)} is in the index already: remove it first")
-            if len(names):
-                self._faiss.add_with_ids(rows, names)
-                self._known |= fresh
+            self._rows.append(names, rows)
 
     def remove(self, ids: Sequence[int] | Ids) -> int:
-        """Remove rows and return how many were there. Unknown ids are ignored."""
+        """Remove rows and return how many were there. Unknown ids are ignored; the other rows keep their order."""
         names = _as_ids(ids)
         with self._lock:
-            gone = self._known.intersection(names.tolist())
-            if gone:
-                self._faiss.remove_ids(_selector(gone))
-                self._known -= gone
+            gone = {name for name in names.tolist() if name in self._rows}
+            self._rows.drop(gone)
             return len(gone)
+
+    def scores(self, query: Vectors) -> tuple[Ids, Vectors]:
+        """Every row's cosine to `query` [dimension]: ids int64 [n] and cosines float32 [n], -1 to 1.
+
+        In the order of addition, which removals leave as it is. Equal rows have equal cosines. Raises ValueError for a
+        wrong shape and a query that is zero or not finite.
+        """
+        unit = self._unit_query(query)
+        with self._lock:
+            blocks = self._rows.blocks
+        if not blocks:
+            return np.empty(0, np.int64), np.empty(0, np.float32)
+        products = np.concatenate([block.scores(unit) for block in blocks])
+        return np.concatenate([block.ids[: block.count] for block in blocks]), np.clip(products, -1.0, 1.0)
+
+    def vectors(self, ids: Sequence[int] | Ids) -> Vectors:
+        """The unit vectors under `ids` [n]: float32 [n, dimension]. Raises KeyError for an unknown id."""
+        names = _as_ids(ids)
+        with self._lock:
+            return self._rows.gather(names.tolist())
 
     def search(self, vectors: Vectors, k: int, within: Collection[int] | None = None) -> list[list[Hit]]:
         """For each query of `vectors` [n, dimension], its `k` nearest rows, or all when there are fewer.
@@ -89,38 +103,43 @@ class Index:
         if k < 0:
             raise ValueError(f"k must be 0 or more, not {k}")
         queries = self._unit_rows(vectors)
+        if within is None:
+            return [_nearest(*self.scores(query), k) for query in queries]
         with self._lock:
-            allowed = None if within is None else self._known.intersection(within)
-            size = len(self._known) if allowed is None else len(allowed)
-            if not size or not k:
-                return [[] for _ in queries]
-            # One query at a time, so that the ties of one do not widen the search of the others.
-            return [self._nearest(query[None, :], k, size, allowed) for query in queries]
+            names = np.fromiter((name for name in set(within) if name in self._rows), np.int64)
+            rows = self._rows.gather(names.tolist())
+        return [_nearest(names, np.clip(inner_products(rows, query), -1.0, 1.0), k) for query in queries]
 
-    def _nearest(self, query: Vectors, k: int, size: int, allowed: set[int] | None) -> list[Hit]:
-        """Asks for one more than k, and for more while rows that tie with the k-th may be left out."""
-        selector = None if allowed is None else _selector(allowed)  # named: faiss keeps only a pointer to it
-        params = faiss.SearchParameters()
-        params.sel = selector
-        wanted = min(k + 1, size)
-        while True:
-            scores, ids = self._faiss.search(query, wanted, params=params)
-            if wanted == size or scores[0, -1] < scores[0, k - 1]:
-                break
-            wanted = min(wanted * 2, size)
-        order = np.lexsort((ids[0], -scores[0]))[:k]
-        return [Hit(int(ids[0, n]), float(np.clip(scores[0, n], -1.0, 1.0))) for n in order]
+    def _unit_query(self, query: Vectors) -> Vectors:
+        if np.ndim(query) != 1:
+            raise ValueError(f"a query must have shape [{self.dimension}], not {list(np.shape(query))}")
+        unit: Vectors = self._unit_rows(query[None, :])[0]
+        return unit
 
     def _unit_rows(self, vectors: Vectors) -> Vectors:
         rows = np.ascontiguousarray(vectors, dtype=np.float32)
         if rows.ndim != 2 or rows.shape[1] != self.dimension:
             raise ValueError(f"vectors must have shape [n, {self.dimension}], not {list(rows.shape)}")
-        lengths = np.linalg.norm(rows.astype(np.float64), axis=1, keepdims=True)
-        if not np.isfinite(lengths).all():
-            raise ValueError(f"vector {int(np.argmin(np.isfinite(lengths)))} holds NaN or infinity")
-        if not lengths.all():
-            raise ValueError(f"vector {int(np.argmin(lengths))} is zero and has no direction")
-        return np.ascontiguousarray(rows / lengths, dtype=np.float32)
+        units = np.empty_like(rows)
+        for begin in range(0, len(rows), BLOCK):
+            wide = rows[begin : begin + BLOCK].astype(np.float64)
+            lengths = np.sqrt(np.einsum("nd,nd->n", wide, wide))
+            if not np.isfinite(lengths).all():
+                raise ValueError(f"vector {begin + int(np.argmin(np.isfinite(lengths)))} holds NaN or infinity")
+            if not lengths.all():
+                raise ValueError(f"vector {begin + int(np.argmin(lengths))} is zero and has no direction")
+            units[begin : begin + BLOCK] = wide / lengths[:, None]
+        return units
+
+
+def _nearest(ids: Ids, scores: Vectors, k: int) -> list[Hit]:
+    """The best `k`, ties at the cut included before they are broken by id."""
+    if 0 < k < len(scores):
+        least = np.partition(scores, len(scores) - k)[len(scores) - k]
+        kept = np.flatnonzero(scores >= least)
+        ids, scores = ids[kept], scores[kept]
+    order = np.lexsort((ids, -scores))[:k]
+    return [Hit(int(ids[n]), float(scores[n])) for n in order]
 
 
 def _as_ids(ids: Sequence[int] | Ids) -> Ids:
@@ -128,10 +147,6 @@ def _as_ids(ids: Sequence[int] | Ids) -> Ids:
     if names.ndim != 1 or names.dtype.kind != "i":
         raise ValueError("ids must be a flat list of 64-bit integers")
     return names.astype(np.int64)
-
-
-def _selector(ids: Collection[int]) -> faiss.IDSelectorBatch:
-    return faiss.IDSelectorBatch(np.fromiter(ids, np.int64, len(ids)))
 
 
 def _first_repeated(names: Ids) -> int:

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from retrieval.index import Index
+from retrieval.rows import BLOCK
 
 
 def random_rows(count, dimension, seed=0):
@@ -60,6 +61,77 @@ def test_equal_scores_go_to_the_lower_id_wherever_the_cut_is(ids, k, queries):
     asked = np.tile(random_rows(1, 384, seed=5), (queries, 1))
     for hits in filled(ids, same).search(asked, k):
         assert [hit.id for hit in hits] == list(range(k))
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    count=st.integers(0, 60),
+    dimension=st.sampled_from([1, 2, 4, 8, 12, 16, 384]),
+    gone=st.sets(st.integers(0, 59)),
+    seed=st.integers(0, 1000),
+)
+def test_scores_are_every_rows_cosine_in_the_order_of_addition(count, dimension, gone, seed):
+    rows = random_rows(count, dimension, seed)
+    index = filled([100 - n for n in range(count)], rows)
+    index.remove([100 - n for n in gone])
+    query = random_rows(1, dimension, seed + 1)[0]
+    ids, scores = index.scores(query * 7)
+    left = [n for n in range(count) if n not in gone]
+    assert (ids.dtype, scores.dtype, scores.shape) == (np.int64, np.float32, (len(left),))
+    assert ids.tolist() == [100 - n for n in left]
+    assert scores == pytest.approx(rows[left] @ query, abs=1e-5)
+    assert np.array_equal(index.vectors(ids), index.vectors(ids[::-1])[::-1])
+    assert np.allclose(index.vectors(ids), rows[left], atol=1e-6)
+
+
+@pytest.mark.parametrize("dimension", [1, 2, 3, 4, 8, 12, 17, 384])
+def test_equal_rows_have_equal_scores_wherever_they_lie(dimension):
+    rows = np.concatenate([np.tile(random_rows(1, dimension), (6000, 1)), random_rows(100, dimension, 1)])
+    index = filled(range(6100), rows)
+    index.remove(range(3, 500, 7))
+    for query in random_rows(5, dimension, 2):
+        ids, scores = index.scores(query)
+        alike = scores[ids < 6000]
+        assert (alike == alike[0]).all()
+        assert index.search(query[None], 1, within=[5999])[0][0].score == alike[0]
+
+
+def test_rows_over_many_blocks_are_found_after_any_removal():
+    rows = random_rows(BLOCK * 2 + 10, 8)
+    index = filled(range(len(rows)), rows)
+    gone = {0, 5, BLOCK - 1, BLOCK, BLOCK + 3, len(rows) - 1}
+    assert index.remove(list(gone)) == len(gone)
+    index.add([10**6], rows[5:6])
+    left = [n for n in range(len(rows)) if n not in gone]
+    assert index.scores(rows[0])[0].tolist() == [*left, 10**6]
+    assert np.array_equal(
+        index.vectors(np.array([10**6, left[-1], left[0]])), index.vectors([10**6, left[-1], left[0]])
+    )
+    assert np.allclose(index.vectors([*left, 10**6]), rows[[*left, 5]], atol=1e-6)
+    assert index.search(rows[5:6], 1)[0][0].id == 10**6
+
+
+def test_what_was_read_before_a_change_stays_as_it_was():
+    rows = random_rows(50, 8)
+    index = filled(range(40), rows[:40])
+    ids, scores = index.scores(rows[0])
+    before = (ids.copy(), scores.copy())
+    index.remove([3, 4])
+    index.add(range(40, 50), rows[40:])
+    assert np.array_equal(ids, before[0])
+    assert np.array_equal(scores, before[1])
+
+
+def test_the_vector_of_an_unknown_id_is_a_key_error():
+    with pytest.raises(KeyError):
+        filled([1, 2], random_rows(2, 4)).vectors([2, 3])
+    assert filled([1], random_rows(1, 4)).vectors([]).shape == (0, 4)
+
+
+def test_a_query_of_another_shape_is_refused():
+    for query in (np.ones((1, 3), np.float32), np.ones(4, np.float32), np.float32(1)):
+        with pytest.raises(ValueError, match="shape"):
+            filled([1], random_rows(1, 3)).scores(query)
 
 
 def test_a_score_is_the_cosine_whatever_the_lengths():
