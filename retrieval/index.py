@@ -9,9 +9,12 @@ from threading import Lock
 import numpy as np
 
 from retrieval.encoder import Vectors
-from retrieval.rows import BLOCK, Ids, Rows, inner_products
+from retrieval.rows import Ids, Rows, inner_products
 
 __all__ = ["Hit", "Ids", "Index"]
+
+_PIECE = 512
+"""Rows widened at once to measure their lengths: what fits a core's cache."""
 
 
 @dataclass(frozen=True)
@@ -121,14 +124,14 @@ class Index:
         if rows.ndim != 2 or rows.shape[1] != self.dimension:
             raise ValueError(f"vectors must have shape [n, {self.dimension}], not {list(rows.shape)}")
         units = np.empty_like(rows)
-        for begin in range(0, len(rows), BLOCK):
-            wide = rows[begin : begin + BLOCK].astype(np.float64)
+        for begin in range(0, len(rows), _PIECE):
+            wide = rows[begin : begin + _PIECE].astype(np.float64)
             lengths = np.sqrt(np.einsum("nd,nd->n", wide, wide))
             if not np.isfinite(lengths).all():
                 raise ValueError(f"vector {begin + int(np.argmin(np.isfinite(lengths)))} holds NaN or infinity")
             if not lengths.all():
                 raise ValueError(f"vector {begin + int(np.argmin(lengths))} is zero and has no direction")
-            units[begin : begin + BLOCK] = wide / lengths[:, None]
+            units[begin : begin + _PIECE] = wide / lengths[:, None]
         return units
 
 
