@@ -48,10 +48,6 @@ class Block:
         keep[offsets] = False
         return Block(self.ids[: self.count][keep], self.vectors[: self.count][keep], int(keep.sum()))
 
-    def scores(self, query: Vectors) -> Vectors:
-        """The inner product of each row with `query` [dimension]: float32 [count]."""
-        return inner_products(self.vectors[: self.count], query)
-
 
 def inner_products(rows: Vectors, query: Vectors) -> Vectors:
     """Inner products of contiguous float32 `rows` [n, dimension] with `query` [dimension]: float32 [n].
@@ -120,6 +116,11 @@ class Rows:
             block = self._blocks[number] = self._blocks[number].without(offsets)
             first = number * BLOCK
             self._places.update(zip(block.ids.tolist(), range(first, first + block.count), strict=True))
+
+    def among_first(self, blocks: int, ids: Ids) -> Ids:
+        """Those of `ids` that are in the first blocks."""
+        end = blocks * BLOCK
+        return np.array([name for name in ids.tolist() if self._places.get(name, end) < end], np.int64)
 
     def gather(self, ids: Iterable[int]) -> Vectors:
         """The vectors under `ids`, in their order: float32 [n, dimension]. Raises KeyError for an unknown id."""
