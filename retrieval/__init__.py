@@ -13,7 +13,7 @@ from retrieval.index import Hit, Index
 from retrieval.pack import pack
 from retrieval.rank import Strategy, rank
 from retrieval.retention import retention
-from retrieval.units import Turn, Unit, query_key, unit, units
+from retrieval.units import Turn, Unit, query_key, telling, unit, units
 
 __all__ = [
     "EMOTIONS",
@@ -44,6 +44,7 @@ __all__ = [
     "query_key",
     "rank",
     "retention",
+    "telling",
     "unit",
     "units",
 ]
