@@ -10,10 +10,11 @@ from retrieval.candidate import Candidate, Ranked
 from retrieval.emotion import EMOTIONS, AnchorTagger, EmotionTagger, blend, cosine_distance, dominant
 from retrieval.encoder import Encoder, Vectors
 from retrieval.index import Hit, Index
+from retrieval.leak import distinct, folded, leaks, shows
 from retrieval.pack import pack
 from retrieval.rank import Strategy, rank
 from retrieval.retention import retention
-from retrieval.units import Turn, Unit, query_key, unit, units
+from retrieval.units import Turn, Unit, query_key, telling, unit, units
 
 __all__ = [
     "EMOTIONS",
@@ -39,11 +40,16 @@ __all__ = [
     "Weights",
     "blend",
     "cosine_distance",
+    "distinct",
     "dominant",
+    "folded",
+    "leaks",
     "pack",
     "query_key",
     "rank",
     "retention",
+    "shows",
+    "telling",
     "unit",
     "units",
 ]

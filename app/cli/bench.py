@@ -25,3 +25,31 @@ def bench_turn(
     from app.bench.turn import run
 
     run(turns, file, role, reply_tokens)
+
+
+@bench.command("lines")
+def bench_lines(
+    data: Annotated[Path, typer.Option(help="Contexts in CharacterEval's form: a JSON array of {role, context}.")],
+) -> None:
+    """How near recalled lines come to what a character really said next.
+
+    Systems: `moodline`, `dense`, `bm25`, `index-classic`, `random`, `oracle`. Example:
+    `moodline bench lines --data charactereval/contexts.json`.
+    """
+    from app.bench.lines import run
+
+    run(data)
+
+
+@bench.command("characters")
+def bench_characters(
+    data: Annotated[Path, typer.Option(help="Folder of NAME.txt files: rows of paragraph, question, answer, tabs.")],
+) -> None:
+    """Whether a question to a character finds its paragraph, and how many rows of others come with it.
+
+    Systems: `moodline`, `dense`, `bm25`, `rrf`, `unscoped` (one index for all characters). Example:
+    `moodline bench characters --data character100`.
+    """
+    from app.bench.characters import run
+
+    run(data)
