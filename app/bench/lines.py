@@ -18,7 +18,7 @@ from rich.progress import track
 
 from app.bench.baselines import Bm25, Scores, ordered, words
 from app.bench.contexts import Corpus, Pair, read_contexts, tells
-from app.bench.measure import embedded, means
+from app.bench.measure import embedded, gain, means
 from app.bench.overlap import rouge_l
 from app.bench.report import report
 from app.cli.console import err, settings
@@ -34,6 +34,8 @@ MEASURED = {
     "recall@k": "share of pairs whose nearest unit of the whole bank, by ROUGE-L, is among the k",
     "leaks": "recalled units that are of the running dialogue or give its gold reply to the same words",
 }
+
+_BEST = tuple(f"best@{k}" for k in DEPTHS)
 
 
 @dataclass(frozen=True)
@@ -122,6 +124,7 @@ def run(data: Path) -> None:
         mean_bank=round(statistics.fmean(sizes), 1) if sizes else 0,
         gold_said_elsewhere=repeated,
         left_out_as_same_scene=told,
+        gain_over_dense={name: _gain(measured, rows["dense"]) for name, measured in rows.items() if measured},
         encoder=encoder.id,
         metrics=MEASURED,
     )
@@ -147,6 +150,12 @@ def _tasks(corpus: Corpus, encoder: Encoder) -> Iterator[tuple[Bank, list[Query]
                 Bm25([spoken[piece.key] for piece in found]),
             )
             yield bank, [_query(pair, bank, queries) for pair in pairs], left_out
+
+
+def _gain(ours: Sequence[Mapping[str, float]], theirs: Sequence[Mapping[str, float]]) -> dict[str, str]:
+    """By how much the best recalled answer is nearer to the gold reply, at each depth."""
+    found = {name: gain([row[name] for row in ours], [row[name] for row in theirs]) for name in _BEST}
+    return {name: f"{more:+.4f} ± {width:.4f}" for name, (more, width) in found.items()}
 
 
 def _query(pair: Pair, bank: Bank, vectors: Mapping[str, Vectors]) -> Query:
