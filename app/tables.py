@@ -27,6 +27,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 Floats = NDArray[np.float32]
+Terms = NDArray[np.uint32]
 SHARED = "*"
 """The owner of characters that everyone on this server may talk with."""
 
@@ -63,6 +64,21 @@ class FloatRow(TypeDecorator[Floats]):
         return None if value is None else np.frombuffer(value, dtype="<f4")
 
 
+class TermRow(TypeDecorator[Terms]):
+    """The hashed terms of a text as little-endian bytes."""
+
+    impl = LargeBinary
+    cache_ok = True
+
+    def process_bind_param(self, value: Terms | None, dialect: Dialect) -> bytes | None:
+        """To bytes."""
+        return None if value is None else np.ascontiguousarray(value, dtype="<u4").tobytes()
+
+    def process_result_value(self, value: bytes | None, dialect: Dialect) -> Terms | None:
+        """From bytes; read-only."""
+        return None if value is None else np.frombuffer(value, dtype="<u4")
+
+
 LARGEST_ID = 2**63 - 1
 """Of a numbered row; databases refuse to compare with more."""
 # SQLite only numbers rows by itself in a column declared INTEGER.
@@ -91,7 +107,7 @@ class Base(DeclarativeBase):
             "pk": "pk_%(table_name)s",
         }
     )
-    type_annotation_map = {datetime: Moment, Floats: FloatRow, dict[str, Any]: Document, list[Any]: Document}  # noqa: RUF012
+    type_annotation_map = {datetime: Moment, Floats: FloatRow, Terms: TermRow, dict[str, Any]: Document, list[Any]: Document}  # noqa: RUF012
 
 
 class ApiKey(Base):
@@ -151,8 +167,8 @@ class LineImport(Base):
 class Line(Base):
     """A unit of the character's past dialogue: what was said before, and the character's answer.
 
-    `key` is the text that is embedded, speakers anonymised and the answer left out. `vector`, `emotion` and `encoder`
-    are null until the unit has been embedded.
+    `key` is the text that is embedded, speakers anonymised and the answer left out. `vector`, `emotion`, `terms` and
+    `encoder` (how the row was indexed, `Services.recipe`) are null until that has been done.
     """
 
     __tablename__ = "lines"
@@ -168,6 +184,7 @@ class Line(Base):
     encoder: Mapped[str | None] = mapped_column(String(200), index=True)
     vector: Mapped[Floats | None]
     emotion: Mapped[Floats | None]
+    terms: Mapped[Terms | None]
     created_at: Mapped[datetime] = mapped_column(default=now)
 
 
@@ -215,7 +232,11 @@ class Message(Base):
 
 
 class Memory(Base):
-    """An exchange that can be recalled, with how it felt."""
+    """An exchange that can be recalled, with how it felt.
+
+    `previous_id` is the exchange before it in the same conversation; `context` is the vector of both together, by which
+    an exchange that says little by itself is found. `encoder` names how the row was indexed (`Services.recipe`).
+    """
 
     __tablename__ = "memories"
     __table_args__ = (Index("ix_memories_scope", "owner", "user", "character_id"),)
@@ -228,7 +249,12 @@ class Memory(Base):
     text: Mapped[str] = mapped_column(Text)
     encoder: Mapped[str] = mapped_column(String(200), index=True)
     vector: Mapped[Floats]
+    context: Mapped[Floats | None]
     emotion: Mapped[Floats]
+    terms: Mapped[Terms | None]
+    previous_id: Mapped[int | None] = mapped_column(
+        BigId, ForeignKey("memories.id", name="fk_memories_previous_id_memories", ondelete="SET NULL"), index=True
+    )
     importance: Mapped[float] = mapped_column(default=0.0)
     pinned: Mapped[bool] = mapped_column(default=False)
     uses: Mapped[int] = mapped_column(default=0)
