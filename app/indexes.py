@@ -13,13 +13,14 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.tables import Line, Memory
 from retrieval.bank import Bank, Records
-from retrieval.cache import Append, BankCache, Fresh, Stamp
+from retrieval.cache import Append, BankCache, Entry, Fresh, Rebuild, Stamp
 from retrieval.emotion import EMOTIONS
 
 CHUNK = 500
 """Ids in one query; databases limit the parameters of a statement."""
 
 Condition = ColumnElement[bool]
+Rows = Sequence[Row[Any]]
 Table = type[Line] | type[Memory]
 
 
@@ -37,21 +38,24 @@ async def catch_up(
         plan = cache.plan(key, stamp)
         if isinstance(plan, Fresh):
             return plan.entry.bank
-        added = isinstance(plan, Append)
         rows = await (_missing(db, table, mine, plan.known) if isinstance(plan, Append) else _all(db, table, mine))
-        make = partial(_records, rows, dimension, with_context=table is Memory)
-        entry = await run_sync(lambda make=make: cache.apply(key, stamp, make(), rebuild=not added))
+        entry = await run_sync(partial(_apply, cache, key, stamp, rows, table, dimension, plan))
         if entry is not None:
             return entry.bank
 
 
-async def _all(db: AsyncSession, table: Table, mine: Sequence[Condition]) -> Sequence[Row[Any]]:
+def _apply(
+    cache: BankCache, key: Hashable, stamp: Stamp, rows: Rows, table: Table, dimension: int, plan: Append | Rebuild
+) -> Entry | None:
+    records = _records(rows, dimension, with_context=table is Memory)
+    return cache.apply(key, stamp, records, rebuild=isinstance(plan, Rebuild))
+
+
+async def _all(db: AsyncSession, table: Table, mine: Sequence[Condition]) -> Rows:
     return (await db.execute(select(*_columns(table)).where(*mine, table.terms.is_not(None)))).all()
 
 
-async def _missing(
-    db: AsyncSession, table: Table, mine: Sequence[Condition], known: frozenset[int]
-) -> Sequence[Row[Any]]:
+async def _missing(db: AsyncSession, table: Table, mine: Sequence[Condition], known: frozenset[int]) -> Rows:
     ids = [row_id for row_id in await db.scalars(select(table.id).where(*mine)) if row_id not in known]
     rows: list[Row[Any]] = []
     for begin in range(0, len(ids), CHUNK):
@@ -64,7 +68,7 @@ def _columns(table: Table) -> Sequence[Any]:
     return [*columns, Memory.context, Memory.previous_id] if table is Memory else columns
 
 
-def _records(rows: Sequence[Row[Any]], dimension: int, *, with_context: bool) -> Records:
+def _records(rows: Rows, dimension: int, *, with_context: bool) -> Records:
     """Rows as columns. A memory's context is never missing where its recipe is the current one."""
     return Records(
         ids=[row.id for row in rows],

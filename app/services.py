@@ -40,7 +40,7 @@ class Services:
 
     @property
     def recipe(self) -> str:
-        """How rows are indexed now: the encoder, and the normal form of words. Rows of another recipe wait for this one.
+        """How rows are indexed now: the encoder, and the normal form of words. Rows of another recipe wait.
 
         Raises:
             Unavailable: the encoder is still loading.

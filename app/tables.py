@@ -107,7 +107,10 @@ class Base(DeclarativeBase):
             "pk": "pk_%(table_name)s",
         }
     )
-    type_annotation_map = {datetime: Moment, Floats: FloatRow, Terms: TermRow, dict[str, Any]: Document, list[Any]: Document}  # noqa: RUF012
+    type_annotation_map = {  # noqa: RUF012
+        **{datetime: Moment, Floats: FloatRow, Terms: TermRow},
+        **{dict[str, Any]: Document, list[Any]: Document},
+    }
 
 
 class ApiKey(Base):

@@ -4,7 +4,8 @@ The encoders are not imported here, so that importing this package costs no torc
 `retrieval.nano`, `SentenceEncoder` from `retrieval.sentence`, `unpack` from `retrieval.unpacked`.
 """
 
-from retrieval.cache import Append, Entry, Fresh, IndexCache, Plan, Rebuild, Stamp
+from retrieval.bank import Bank, Query, Records
+from retrieval.cache import Append, BankCache, Entry, Fresh, Plan, Rebuild, Stamp
 from retrieval.calibrated import Calibration, Weights
 from retrieval.candidate import Candidate, Ranked
 from retrieval.emotion import EMOTIONS, AnchorTagger, EmotionTagger, blend, cosine_distance, dominant
@@ -20,6 +21,8 @@ __all__ = [
     "EMOTIONS",
     "AnchorTagger",
     "Append",
+    "Bank",
+    "BankCache",
     "Calibration",
     "Candidate",
     "EmotionTagger",
@@ -28,10 +31,11 @@ __all__ = [
     "Fresh",
     "Hit",
     "Index",
-    "IndexCache",
     "Plan",
+    "Query",
     "Ranked",
     "Rebuild",
+    "Records",
     "Stamp",
     "Strategy",
     "Turn",

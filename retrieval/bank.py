@@ -147,7 +147,9 @@ class Bank:
             out = np.fromiter(self._neighbours.places(without), np.int64)
             if strategy in STRATEGIES:
                 ids, cosines = self._index.scores(query.vector)
-                near = nearest_by_paper(cosines, self._emotions.rows, query.felt, strategy, ids=ids, limit=limit, without=out)
+                near = nearest_by_paper(
+                    cosines, self._emotions.rows, query.felt, strategy, ids=ids, limit=limit, without=out
+                )
                 return self._paper_candidates(near, cosines)
             return self._candidates(query, out, pinned, breadth)
 
@@ -165,12 +167,13 @@ class Bank:
             for name, place in zip(ids, near, strict=True)
         )
 
-    def _candidates(
-        self, query: Query, out: Places, pinned: Collection[int], breadth: int
-    ) -> tuple[Candidate, ...]:
+    def _candidates(self, query: Query, out: Places, pinned: Collection[int], breadth: int) -> tuple[Candidate, ...]:
         wanted = breadth + len(out)
         words = lexical_scores(*self._words.counts(query.terms), self._neighbours)
-        proposed = [*self._nearest(self._index, query.vector, wanted), *self._nearest(self._contexts, query.vector, wanted)]
+        proposed = [
+            *self._nearest(self._index, query.vector, wanted),
+            *self._nearest(self._contexts, query.vector, wanted),
+        ]
         spelled = np.flatnonzero(words > 0)
         spelled = spelled[np.argsort(-words[spelled], kind="stable")[:wanted]]
         places = np.unique(np.concatenate([self._places(proposed), spelled, self._places(pinned)]))

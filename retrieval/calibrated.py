@@ -19,7 +19,7 @@ Numbers = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Weights:
-    """What one standard deviation of a component is worth; for `spoken` and `variety` all of it. Zero switches it off."""
+    """What one standard deviation of a component is worth; of `spoken` and `variety`, all of it. Zero is off."""
 
     semantic: float = 1.0
     lexical: float = 1.0
@@ -186,9 +186,10 @@ class _Selection:
 def _cosines(candidates: Sequence[Candidate]) -> Numbers:
     """Between all candidates; NaN to itself and where a vector is unknown."""
     known = [n for n, one in enumerate(candidates) if one.vector is not None]
+    vectors = [one.vector for one in candidates if one.vector is not None]
     cosines = np.full((len(candidates), len(candidates)), np.nan)
     if known:
-        vectors = np.stack([candidates[n].vector for n in known]).astype(np.float64)  # type: ignore[arg-type]
-        cosines[np.ix_(known, known)] = vectors @ vectors.T
+        table = np.stack(vectors).astype(np.float64)
+        cosines[np.ix_(known, known)] = table @ table.T
     np.fill_diagonal(cosines, np.nan)
     return cosines

@@ -16,9 +16,9 @@ class Candidate:
     """What is known of a line or a memory that may be recalled.
 
     `semantic` is the cosine to the query, `context` that of the row with what was said around it (None where rows stand
-    alone), `lexical` a term score such as BM25 on any scale, higher for better, `spoken` 1 when the query names who said
-    it, `emotion` float32 [8] or None when it was never tagged, `importance` 0 to 1, `uses` how often it was recalled
-    before, `vector` the unit embedding or None when near-duplicates don't matter.
+    alone), `lexical` a term score such as BM25 on any scale, higher for better. `spoken` is 1 when the query names who
+    said it. `emotion` is float32 [8] or None when it was never tagged, `importance` 0 to 1, `uses` how often it was
+    recalled before, `vector` the unit embedding or None when near-duplicates don't matter.
     """
 
     id: int
@@ -55,7 +55,7 @@ def check(candidates: Sequence[Candidate], felt: Vectors | None, limit: int) -> 
         raise ValueError(f"the limit must be 0 or more, not {limit}")
     if len({one.id for one in candidates}) < len(candidates):
         raise ValueError("the same id was given for two candidates")
-    numbers = np.array([_numbers(one) for one in candidates], np.float64).reshape(len(candidates), -1)
+    numbers = np.array([_numbers(one) for one in candidates], np.float64).reshape(len(candidates), 7)
     if not np.isfinite(numbers).all():
         bad = int(np.argmin(np.isfinite(numbers).all(axis=1)))
         raise ValueError(f"candidate {candidates[bad].id} has a number that is not finite: {_numbers(candidates[bad])}")

@@ -9,7 +9,10 @@ BEFORE_CHARACTERS = 600
 """Of what was said before; the encoder's window must hold the text itself."""
 
 _HAN = re.compile("[\u3400-\u9fff]")
-_MONTHS = "January February March April May June July August September October November December".split()
+_MONTHS = (
+    *("January", "February", "March", "April", "May", "June"),
+    *("July", "August", "September", "October", "November", "December"),
+)
 
 
 def in_context(text: str, before: str, day: date) -> str:

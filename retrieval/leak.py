@@ -10,9 +10,11 @@ somebody who is called something else.
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Sequence
 
+_UNSAID = re.compile(r"[\W_]+")
 _TELLING_BYTES = 24
 """UTF-8 bytes, 8 Chinese characters or some 5 English words, below which a text may be part of anything by chance."""
 
@@ -20,7 +22,7 @@ _TELLING_BYTES = 24
 def folded(text: str) -> str:
     """The letters and digits of `text` in one case and width; without white space, punctuation and symbols."""
     plain = unicodedata.normalize("NFKC", text).casefold()
-    said = "".join(character for character in plain if character.isalnum())
+    said = _UNSAID.sub("", plain)
     # Letters that a symbol kept apart may compose now.
     return unicodedata.normalize("NFKC", said)
 
@@ -30,36 +32,38 @@ def shows(dialogue: Sequence[str], part: Sequence[str]) -> bool:
 
     A past line whose answer the running history shows is of no more use. A part in which nothing is said is not shown.
     """
-    return _contains(_turns(dialogue), _turns(part))
+    return shown(fold(dialogue), fold(part))
 
 
 def leaks(dialogue: Sequence[str], target: Sequence[str]) -> bool:
     """Whether one of the two shows the other. `target` is a dialogue with the answer that is to be found or learned."""
-    one, other = _turns(dialogue), _turns(target)
-    return _contains(one, other) or _contains(other, one)
+    one, other = fold(dialogue), fold(target)
+    return shown(one, other) or shown(other, one)
 
 
 def distinct(ranked: Sequence[Sequence[str]]) -> tuple[int, ...]:
     """The places of the dialogues of `ranked` that neither show nor are shown in one that is kept before them."""
-    turns = [_turns(dialogue) for dialogue in ranked]
+    turns = [fold(dialogue) for dialogue in ranked]
     kept: list[int] = []
     for place, found in enumerate(turns):
-        if not any(_contains(found, turns[n]) or _contains(turns[n], found) for n in kept):
+        if not any(shown(found, turns[n]) or shown(turns[n], found) for n in kept):
             kept.append(place)
     return tuple(kept)
 
 
-def _turns(dialogue: Sequence[str]) -> tuple[str, ...]:
+def fold(dialogue: Sequence[str]) -> tuple[str, ...]:
+    """The turns of a dialogue, each `folded`; those in which nothing is said are left out."""
     # A lone string is a sequence too, of its characters.
     if isinstance(dialogue, str):
         raise TypeError("a dialogue is a sequence of texts, not one text")
     return tuple(turn for turn in map(folded, dialogue) if turn)
 
 
-def _contains(whole: tuple[str, ...], part: tuple[str, ...]) -> bool:
+def shown(whole: Sequence[str], part: Sequence[str]) -> bool:
+    """`shows` for dialogues that are folded already, for those who ask about many parts."""
     if not part:
         return False
     said = "".join(part)
     if len(said.encode()) >= _TELLING_BYTES and said in "".join(whole):
         return True
-    return any(whole[n : n + len(part)] == part for n in range(len(whole) - len(part) + 1))
+    return any(tuple(whole[n : n + len(part)]) == tuple(part) for n in range(len(whole) - len(part) + 1))

@@ -56,7 +56,7 @@ class LexicalIndex:
             self._lengths.frombytes(sizes.tobytes())
 
     def counts(self, query: Terms) -> tuple[Counts, Counts]:
-        """How often each different term of `query` that occurs at all is in each row: [terms, rows]; row lengths [rows]."""
+        """How often each different term of `query` that occurs at all is in each row, [terms, rows]; lengths [rows]."""
         with self._lock:
             size = len(self._lengths)
             found = [self._postings[name] for name in dict.fromkeys(query.tolist()) if name in self._postings]

@@ -28,7 +28,7 @@ from retrieval.encoder import Vectors
 _Distances = tuple[float, float]
 _Floats = NDArray[np.float64]
 
-_COMBINED: Mapping[str, Callable[[_Floats, _Floats], _Floats]] = {
+_COMBINED: Mapping[str, Callable[[Any, Any], Any]] = {
     "ordinary": lambda d_sem, d_emo: d_sem,
     "c-a": lambda d_sem, d_emo: d_sem + d_emo,
     "c-m": lambda d_sem, d_emo: d_sem * d_emo,
@@ -55,7 +55,9 @@ def rank_by_paper(
         return _two_stages(distances, _STAGES[strategy], limit, pool)
     if strategy not in _COMBINED:
         raise ValueError(f"{strategy!r} is not one of {', '.join(STRATEGIES)}")
-    combined = {name: float(_COMBINED[strategy](*map(np.float64, pair))) for name, pair in distances.items()}
+    combined = {
+        name: float(_COMBINED[strategy](np.float64(pair[0]), np.float64(pair[1]))) for name, pair in distances.items()
+    }
     order = sorted(combined, key=lambda name: (combined[name], distances[name], name))
     return tuple(_ranked(name, combined[name], distances[name], n, limit) for n, name in enumerate(order, 1))
 

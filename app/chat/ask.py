@@ -60,7 +60,6 @@ class Feeling:
 
     said_text: str
     talk_text: str
-
     said: Floats
     talk: Floats
     emotion: Floats

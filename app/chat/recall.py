@@ -38,7 +38,7 @@ class Found:
     """What may be recalled, with the rows it comes from."""
 
     candidates: Sequence[Candidate]
-    rows: Mapping[int, Row[Any]]
+    rows: Mapping[int, Any]
 
 
 async def recall(services: Services, ask: Ask, known: Known, feeling: Feeling, opening: Opening) -> Recalled:
@@ -62,7 +62,9 @@ async def recall(services: Services, ask: Ask, known: Known, feeling: Feeling, o
     )
 
 
-async def _near_lines(services: Services, db: AsyncSession, known: Known, feeling: Feeling, strategy: Strategy) -> Found:
+async def _near_lines(
+    services: Services, db: AsyncSession, known: Known, feeling: Feeling, strategy: Strategy
+) -> Found:
     mine = (Line.character_id == known.scope.character_id, Line.encoder == known.lines.encoder)
     bank = await catch_up(
         db, services.lines, known.scope.character_id, known.lines, Line, mine, services.embedding.encoder.dimension
@@ -85,9 +87,9 @@ async def _near_memories(
     shown = await db.scalars(select(Memory.id).where(*mine, Memory.message_id.in_(seen)))
     pinned = await db.scalars(select(Memory.id).where(*mine, Memory.pinned))
     candidates = _memory_candidates(services, bank, feeling, strategy, frozenset(shown), frozenset(pinned))
-    columns = select(
-        Memory.id, Memory.text, Memory.created_at, Memory.importance, Memory.uses, Memory.pinned
-    ).where(*mine, Memory.id.in_([one.id for one in candidates]))
+    columns = select(Memory.id, Memory.text, Memory.created_at, Memory.importance, Memory.uses, Memory.pinned).where(
+        *mine, Memory.id.in_([one.id for one in candidates])
+    )
     rows = {row.id: row for row in await db.execute(columns)}
     present = now()
     return Found(
@@ -122,7 +124,8 @@ def _rank_unsaid(
 ) -> tuple[Ranked, ...]:
     """The lines ranked, without those whose answer the prompt's history shows: they come last, with that reason."""
     history = fold([message.content for message in opening.scene.history])
-    candidates, said = list(found.candidates), []
+    candidates = list(found.candidates)
+    said: list[Ranked] = []
     while True:
         ranked = rank(candidates, feeling.mood, strategy=strategy, limit=limit)
         fresh = [r for r in ranked if r.kept and shown(history, fold(found.rows[r.id].answer.splitlines()))]

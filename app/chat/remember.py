@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from sqlalchemy import Row, case, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -79,7 +77,7 @@ async def _form_memory(services: Services, turn: Turn, speech: Speech) -> Memory
     )
 
 
-async def _previous(services: Services, turn: Turn) -> Row[Any] | None:
+async def _previous(services: Services, turn: Turn) -> Row[int, str] | None:
     """The id and the text of the exchange before this one on the same branch, if it is remembered."""
     place = turn.known.place
     told = zip(place.ids, place.history, strict=True)

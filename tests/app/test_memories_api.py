@@ -13,7 +13,7 @@ from app.main import create_app
 from app.services import Services
 from app.tables import Bond, Memory
 from models.scripted import ScriptedEngine
-from retrieval.cache import IndexCache
+from retrieval.cache import BankCache
 from retrieval.emotion import EMOTIONS
 
 Fixture = Any
@@ -149,7 +149,7 @@ async def test_an_index_that_has_seen_everything_ranks_like_a_new_one(
     await client.delete(f"/api/memories/{newest['id']}")
     await talk("mira", "My grandmother sings at night.", store=True)
     warm = await recalled(client, engine, "Who sings at night?")
-    new = create_app(replace(services, memories=IndexCache(2**20)))
+    new = create_app(replace(services, memories=BankCache(2**20)))
     async with httpx.AsyncClient(transport=httpx.ASGITransport(new), base_url="http://localhost") as http:
         cold = await recalled(http, engine, "Who sings at night?")
     assert by_meaning(warm) == pytest.approx(by_meaning(cold), abs=1e-3)
