@@ -61,8 +61,7 @@ def run(counts: list[int], data: Path | None, systems: list[str]) -> None:
 
 def _compared(chosen: list[str], rows: Vectors, queries: Vectors) -> dict[str, dict[str, float]]:
     """Each system in a process of its own, because memory that one gave back would hide what the next one takes."""
-    last = len(rows) - min(K, len(rows))
-    least = np.array([np.partition(rows @ query, last)[last] for query in queries])
+    least = _tenth(rows, queries)
     with tempfile.TemporaryDirectory(prefix="moodline-bench-") as folder:
         file = Path(folder, "rows.npy")
         np.save(file, rows)
@@ -72,6 +71,16 @@ def _compared(chosen: list[str], rows: Vectors, queries: Vectors) -> dict[str, d
                 name: pool.submit(_measure, name, file, queries, least).result()
                 for name in track(chosen, f"{len(rows)} rows", console=err)
             }
+
+
+def _tenth(rows: Vectors, queries: Vectors) -> Vectors:
+    """The cosine of the K-th nearest row to each query, or of the last when there are fewer: [queries]."""
+    k = min(K, len(rows))
+    best = np.empty((len(queries), 0), np.float32)
+    for begin in range(0, len(rows), PIECE):
+        best = np.partition(np.hstack([best, queries @ rows[begin : begin + PIECE].T]), -k)[:, -k:]
+    least: Vectors = best.min(axis=1)
+    return least
 
 
 def _measure(name: str, file: Path, queries: Vectors, least: Vectors) -> dict[str, float]:
