@@ -191,7 +191,7 @@ def _more(base: Vectors, count: int) -> Vectors:
     for begin in range(len(base), count, PIECE):
         end = min(begin + PIECE, count)
         copies = base[rng.integers(0, len(base), end - begin)]
-        rows[begin:end] = _unit(copies + rng.standard_normal(copies.shape) * JITTER)
+        rows[begin:end] = _unit(copies + rng.standard_normal(copies.shape, np.float32) * np.float32(JITTER))
     return rows
 
 
