@@ -111,9 +111,13 @@ class Base(DeclarativeBase):
             "pk": "pk_%(table_name)s",
         }
     )
-    type_annotation_map = dict[Any, Any](
-        [(datetime, Moment), (Floats, FloatRow), (Terms, TermRow), (dict[str, Any], Document), (list[Any], Document)]
-    )
+    type_annotation_map = {  # noqa: RUF012
+        datetime: Moment,
+        Floats: FloatRow,
+        Terms: TermRow,
+        dict[str, Any]: Document,
+        list[Any]: Document,
+    }
 
 
 class ApiKey(Base):

@@ -5,16 +5,13 @@ A ranking is the places of a bank's texts, best first; equal scores go to the lo
 
 from __future__ import annotations
 
-import logging
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
-import bm25s  # type: ignore[import-untyped]
-import jieba  # type: ignore[import-untyped]
+import bm25s
 import numpy as np
+import rjieba
 from numpy.typing import NDArray
-
-jieba.setLogLevel(logging.WARNING)
 
 RRF_K = 60
 """The constant of reciprocal rank fusion in its paper."""
@@ -24,7 +21,7 @@ Scores = NDArray[np.float32]
 
 def words(text: str) -> list[str]:
     """Words of Chinese (jieba's dictionary) and of other languages, in lower case, without punctuation."""
-    return [word for word in jieba.cut(text.casefold()) if any(map(str.isalnum, word))]
+    return [word for word in rjieba.cut(text.casefold()) if any(map(str.isalnum, word))]
 
 
 class Bm25:

@@ -1,7 +1,7 @@
 """`moodline bench characters`: does a question find the paragraph that answers it, and only that person's paragraphs.
 
-The dense search is the server's own: an `IndexCache` with a key for each character, too small for all of them, so that
-indexes are dropped and built again while others are asked. The contrast is one index that knows no characters.
+Scoped searches go through the server's own cache, a `BankCache` with a key for each character, too small for all of
+them, so that banks are dropped and built again while others are asked. The contrast is one index for everybody.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from rich.progress import track
 
 from app.bench.baselines import Bm25, fused, ordered, words
@@ -18,9 +19,13 @@ from app.bench.measure import embedded, means
 from app.bench.report import report
 from app.cli.console import err, settings
 from app.services import load_encoder
-from retrieval.cache import Fresh, IndexCache, Rebuild, Stamp
+from retrieval.bank import Bank, Query, Records
+from retrieval.cache import BankCache, Fresh, Rebuild, Stamp
+from retrieval.emotion import EMOTIONS
 from retrieval.encoder import Encoder, Vectors
 from retrieval.index import Index
+from retrieval.rank import rank
+from retrieval.terms import Terms, terms
 
 DEPTHS = (1, 5, 10)
 METRICS = {
@@ -28,8 +33,10 @@ METRICS = {
     "mrr": "mean of 1 / rank of that paragraph",
     "foreign": "rows among the first 10 that belong to another character, over all questions",
 }
+RANKED = 1_000
+"""Rows of a ranking; more than a character's paragraphs."""
 HELD = 3
-"""One in so many characters has its index in the cache at a time."""
+"""One in so many characters has its bank in the cache at a time."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +46,8 @@ class Shelf:
     data: Biographies
     vectors: Vectors
     bm25: Mapping[str, Bm25]
-    cache: IndexCache
+    terms: Sequence[Terms]
+    cache: BankCache
     everyone: Index
     encoder: str
 
@@ -56,19 +64,16 @@ class Asked:
 System = Callable[[Asked, Shelf], Sequence[int]]
 
 
+def moodline(asked: Asked, shelf: Shelf) -> list[int]:
+    """As a turn recalls, without feelings: meaning and words together."""
+    found = _bank(asked.question.role, shelf).find(Query(asked.vector, terms(asked.question.text)), limit=RANKED)
+    return [ranked.id for ranked in rank(found, None, limit=RANKED)]
+
+
 def dense(asked: Asked, shelf: Shelf) -> list[int]:
-    """The paragraphs of the role by cosine, through the cache as a turn does it."""
-    role = asked.question.role
-    ids = shelf.data.roles[role]
-    stamp = Stamp(len(ids), max(ids), 0, shelf.encoder)
-    plan = shelf.cache.plan(role, stamp)
-    if isinstance(plan, Fresh):
-        entry = plan.entry
-    else:
-        built = shelf.cache.apply(role, stamp, ids, shelf.vectors[list(ids)], rebuild=isinstance(plan, Rebuild))
-        assert built is not None, "nobody else uses this cache"
-        entry = built
-    return [hit.id for hit in entry.index.search(asked.vector[None, :], len(entry.index))[0]]
+    """By cosine: the paper's strategy `ordinary`, which looks at nothing else."""
+    found = _bank(asked.question.role, shelf).find(Query(asked.vector), "ordinary", limit=RANKED)
+    return [ranked.id for ranked in rank(found, None, "ordinary", limit=RANKED)]
 
 
 def bm25(asked: Asked, shelf: Shelf) -> list[int]:
@@ -87,7 +92,7 @@ def unscoped(asked: Asked, shelf: Shelf) -> list[int]:
     return [hit.id for hit in shelf.everyone.search(asked.vector[None, :], len(shelf.everyone))[0]]
 
 
-SYSTEMS: Mapping[str, System] = {"dense": dense, "bm25": bm25, "rrf": rrf, "unscoped": unscoped}
+SYSTEMS: Mapping[str, System] = {"moodline": moodline, "dense": dense, "bm25": bm25, "rrf": rrf, "unscoped": unscoped}
 
 
 def run(data: Path) -> None:
@@ -114,12 +119,34 @@ def run(data: Path) -> None:
     )
 
 
+def _bank(role: str, shelf: Shelf) -> Bank:
+    """The role's bank, brought up to date as a turn does it."""
+    ids = shelf.data.roles[role]
+    stamp = Stamp(len(ids), max(ids), 0, shelf.encoder)
+    plan = shelf.cache.plan(role, stamp)
+    if isinstance(plan, Fresh):
+        return plan.entry.bank
+    flat = np.zeros((len(ids), len(EMOTIONS)), np.float32)
+    records = Records(ids, shelf.vectors[list(ids)], flat, [shelf.terms[n] for n in ids])
+    entry = shelf.cache.apply(role, stamp, records, rebuild=isinstance(plan, Rebuild))
+    assert entry is not None, "nobody else uses this cache"
+    return entry.bank
+
+
 def _shelf(data: Biographies, encoder: Encoder) -> Shelf:
     vectors = embedded(encoder.encode_passages, data.paragraphs, "embedding paragraphs")
     everyone = Index(encoder.dimension)
     everyone.add(list(range(len(vectors))), vectors)
     bm25 = {role: Bm25([words(data.paragraphs[n]) for n in ids]) for role, ids in data.roles.items()}
-    return Shelf(data, vectors, bm25, IndexCache(everyone.nbytes // HELD), everyone, encoder.id)
+    return Shelf(
+        data,
+        vectors,
+        bm25,
+        [terms(text) for text in data.paragraphs],
+        BankCache(everyone.nbytes // HELD),
+        everyone,
+        encoder.id,
+    )
 
 
 def _measured(question: Question, ranking: Sequence[int], role_of: Mapping[int, str]) -> dict[str, float]:

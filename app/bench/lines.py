@@ -18,13 +18,18 @@ from rich.progress import track
 
 from app.bench.baselines import Bm25, Scores, ordered, words
 from app.bench.contexts import Corpus, Pair, read_contexts, tells
-from app.bench.measure import embedded, means
+from app.bench.measure import embedded, gain, means
 from app.bench.overlap import rouge_l
 from app.bench.report import report
+from app.chat.feeling import TALK
 from app.cli.console import err, settings
 from app.services import load_encoder
+from retrieval import bank as search
+from retrieval.emotion import EMOTIONS
 from retrieval.encoder import Encoder, Vectors
 from retrieval.leak import folded
+from retrieval.rank import rank
+from retrieval.terms import Terms, terms
 from retrieval.units import Turn, Unit, query_key
 
 DEPTHS = (1, 5, 10)
@@ -35,6 +40,8 @@ MEASURED = {
     "leaks": "recalled units that are of the running dialogue or give its gold reply to the same words",
 }
 
+_BEST = tuple(f"best@{k}" for k in DEPTHS)
+
 
 @dataclass(frozen=True)
 class Bank:
@@ -43,6 +50,7 @@ class Bank:
     units: tuple[Unit, ...]
     vectors: Vectors
     bm25: Bm25
+    ours: search.Bank
 
 
 @dataclass(frozen=True)
@@ -54,6 +62,7 @@ class Query:
     """
 
     pair: Pair
+    key: str
     words: tuple[str, ...]
     vector: Vectors
     joined: Vectors
@@ -61,6 +70,12 @@ class Query:
 
 
 System = Callable[[Query, Bank], Sequence[int]]
+
+
+def moodline(query: Query, bank: Bank) -> Sequence[int]:
+    """As a turn recalls lines: meaning and words of the keys, without feelings. Ids are places from 1 on."""
+    found = bank.ours.find(search.Query(query.vector, terms(query.key)), limit=max(DEPTHS))
+    return [ranked.id - 1 for ranked in rank(found, None, limit=max(DEPTHS)) if ranked.kept]
 
 
 def dense(query: Query, bank: Bank) -> Sequence[int]:
@@ -91,6 +106,7 @@ def oracle(query: Query, _bank: Bank) -> Sequence[int]:
 
 
 SYSTEMS: Mapping[str, System] = {
+    "moodline": moodline,
     "dense": dense,
     "bm25": bm25,
     "index-classic": index_classic,
@@ -122,6 +138,7 @@ def run(data: Path) -> None:
         mean_bank=round(statistics.fmean(sizes), 1) if sizes else 0,
         gold_said_elsewhere=repeated,
         left_out_as_same_scene=told,
+        gain_over_dense={name: _gain(measured, rows["dense"]) for name, measured in rows.items() if measured},
         encoder=encoder.id,
         metrics=MEASURED,
     )
@@ -138,15 +155,27 @@ def _tasks(corpus: Corpus, encoder: Encoder) -> Iterator[tuple[Bank, list[Query]
     asked = [text for pair in corpus.pairs for text in (_key(pair), _joined(pair))]
     queries = dict(zip(asked, embedded(encoder.encode_queries, asked, "embedding queries"), strict=True))
     spoken = {key: words(key) for key in track(keys, "cutting words", console=err)}
+    hashed = {key: terms(key) for key in keys}
     for scene, pairs in track(by_scene.items(), "recalling", console=err):
         found, left_out = banks[scene]
         if found:
-            bank = Bank(
-                found,
-                np.stack([vectors[piece.key] for piece in found]),
-                Bm25([spoken[piece.key] for piece in found]),
-            )
+            near = np.stack([vectors[piece.key] for piece in found])
+            ours = _bank(near, [hashed[piece.key] for piece in found])
+            bank = Bank(found, near, Bm25([spoken[piece.key] for piece in found]), ours)
             yield bank, [_query(pair, bank, queries) for pair in pairs], left_out
+
+
+def _gain(ours: Sequence[Mapping[str, float]], theirs: Sequence[Mapping[str, float]]) -> dict[str, str]:
+    """By how much the best recalled answer is nearer to the gold reply, at each depth."""
+    found = {name: gain([row[name] for row in ours], [row[name] for row in theirs]) for name in _BEST}
+    return {name: f"{more:+.4f} ± {width:.4f}" for name, (more, width) in found.items()}
+
+
+def _bank(vectors: Vectors, words: Sequence[Terms]) -> search.Bank:
+    bank = search.Bank(vectors.shape[1])
+    flat = np.zeros((len(vectors), len(EMOTIONS)), np.float32)
+    bank.add(search.Records(ids=range(1, len(vectors) + 1), vectors=vectors, emotions=flat, terms=words))
+    return bank
 
 
 def _query(pair: Pair, bank: Bank, vectors: Mapping[str, Vectors]) -> Query:
@@ -154,6 +183,7 @@ def _query(pair: Pair, bank: Bank, vectors: Mapping[str, Vectors]) -> Query:
     likeness = [rouge_l(folded("".join(turn.text for turn in piece.answer)), gold) for piece in bank.units]
     return Query(
         pair,
+        _key(pair),
         tuple(words(_key(pair))),
         vectors[_key(pair)],
         vectors[_joined(pair)],
@@ -162,7 +192,7 @@ def _query(pair: Pair, bank: Bank, vectors: Mapping[str, Vectors]) -> Query:
 
 
 def _key(pair: Pair) -> str:
-    return query_key(pair.context, pair.role)
+    return query_key(pair.context, pair.role, TALK)
 
 
 def _joined(pair: Pair) -> str:

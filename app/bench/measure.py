@@ -25,3 +25,13 @@ def means(rows: Sequence[Mapping[str, float]], totals: Collection[str] = ()) -> 
     """The mean of each number over `rows`, which are alike; of those in `totals`, the sum. Nothing of no rows."""
     numbers = {name: [row[name] for row in rows] for name in (rows[0] if rows else ())}
     return {name: sum(values) if name in totals else statistics.fmean(values) for name, values in numbers.items()}
+
+
+def gain(ours: Sequence[float], theirs: Sequence[float]) -> tuple[float, float]:
+    """How much higher our numbers are in the mean, pair by pair, and half of its 95 % interval.
+
+    By the normal approximation, with pairs taken as independent; 0 wide of a single pair.
+    """
+    differences = [one - other for one, other in zip(ours, theirs, strict=True)]
+    width = 1.96 * statistics.stdev(differences) / len(differences) ** 0.5 if len(differences) > 1 else 0.0
+    return statistics.fmean(differences), width

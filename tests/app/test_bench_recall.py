@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from app.bench.baselines import Bm25, fused, ordered, words
 from app.bench.biographies import read_biographies
 from app.bench.contexts import read_contexts
-from app.bench.measure import means
+from app.bench.measure import gain, means
 from app.bench.overlap import rouge_l
 from app.cli.main import app
 from retrieval.units import Turn
@@ -158,6 +158,13 @@ def test_fused_ranks_favour_what_both_rankings_have_high() -> None:
 def test_numbers_are_averaged_and_counts_are_added() -> None:
     assert means([{"a": 1.0, "b": 1}, {"a": 0.0, "b": 2}], totals={"b"}) == {"a": 0.5, "b": 3}
     assert means([]) == {}
+
+
+def test_a_gain_is_the_mean_difference_of_pairs_with_its_interval() -> None:
+    more, width = gain([1.0, 0.5, 0.5, 1.0], [0.5, 0.5, 0.0, 0.0])
+    assert more == 0.5
+    assert width == pytest.approx(1.96 * (1 / 6) ** 0.5 / 2)
+    assert gain([1.0], [0.5]) == (0.5, 0.0)
 
 
 @pytest.fixture
