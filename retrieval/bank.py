@@ -26,7 +26,7 @@ from retrieval.terms import Terms
 
 Places = NDArray[np.int64]
 
-BREADTH = 100
+BREADTH = 50
 """Rows that meaning, context and words propose each; the ranking judges what they propose together."""
 
 
@@ -169,7 +169,7 @@ class Bank:
 
     def _candidates(self, query: Query, out: Places, pinned: Collection[int], breadth: int) -> tuple[Candidate, ...]:
         wanted = breadth + len(out)
-        words = lexical_scores(*self._words.counts(query.terms), self._neighbours)
+        words = lexical_scores(self._words.counts(query.terms), self._neighbours)
         proposed = [
             *self._nearest(self._index, query.vector, wanted),
             *self._nearest(self._contexts, query.vector, wanted),

@@ -152,10 +152,8 @@ class BankCache:
     def _keep(self, key: Hashable, entry: Entry) -> Entry:
         self._entries[key] = entry
         self._entries.move_to_end(key)
-        size = self._size()
-        while size > self._max_bytes and len(self._entries) > 1:
-            _, dropped = self._entries.popitem(last=False)
-            size -= dropped.bank.nbytes
+        while self._size() > self._max_bytes and len(self._entries) > 1:
+            self._entries.popitem(last=False)
         return entry
 
     def _size(self) -> int:

@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.candidate import Candidate, Ranked, check
-from retrieval.emotion import cosine_distance, dominant
+from retrieval.candidate import Candidate, Ranked, check, emotions_of
+from retrieval.emotion import EMOTIONS, dominant
 from retrieval.encoder import Vectors
 from retrieval.retention import DAY, retention
 from retrieval.standard import standardised
@@ -67,12 +67,13 @@ def rank_calibrated(
     reasons = selection.run()
     summands["variety"] = -how.weights.variety * selection.likeness
     scores = np.sum(list(summands.values()), axis=0)
+    columns = np.stack(list(summands.values()), axis=1).tolist()
     dropped = sorted(set(range(len(candidates))) - set(selection.kept), key=lambda n: (-scores[n], candidates[n].id))
     return tuple(
         Ranked(
             id=candidates[n].id,
             score=float(scores[n]),
-            components={name: float(column[n]) for name, column in summands.items()},
+            components=dict(zip(summands, columns[n], strict=True)),
             rank=rank,
             kept=rank <= len(selection.kept),
             reason=reasons[n],
@@ -88,7 +89,7 @@ def _summands(candidates: Sequence[Candidate], felt: Vectors | None, how: Calibr
             + standardised([np.nan if one.context is None else one.context for one in candidates])
         ),
         "lexical": standardised([one.lexical for one in candidates]),
-        "emotional": standardised([_congruence(one, felt, how.floor) for one in candidates]),
+        "emotional": standardised(_congruence(candidates, felt, how.floor)),
         "recency": standardised([_recency(one, how.tau_seconds) for one in candidates]),
         "importance": standardised([one.importance for one in candidates]),
         "spoken": np.array([one.spoken for one in candidates]),
@@ -97,11 +98,15 @@ def _summands(candidates: Sequence[Candidate], felt: Vectors | None, how: Calibr
     return {name: weights[name] * column for name, column in columns.items()}
 
 
-def _congruence(one: Candidate, felt: Vectors | None, floor: float) -> float:
-    """Cosine of the two emotions; NaN when either is unknown or flat."""
-    if felt is None or one.emotion is None or np.max(felt) < floor or np.max(one.emotion) < floor:
-        return float("nan")
-    return 1.0 - cosine_distance(felt, one.emotion)
+def _congruence(candidates: Sequence[Candidate], felt: Vectors | None, floor: float) -> Numbers:
+    """Cosine of each emotion to what is felt; NaN where either is unknown or flat."""
+    table = emotions_of(candidates)
+    if felt is None or np.max(felt) < floor:
+        return np.full(len(candidates), np.nan)
+    lengths = np.linalg.norm(table, axis=1) * np.linalg.norm(felt)
+    cosines = table @ felt / np.maximum(lengths, 1e-12)
+    congruence: Numbers = np.where(table.max(axis=1) >= floor, cosines, np.nan)
+    return congruence
 
 
 def _recency(one: Candidate, tau_seconds: float) -> float:
@@ -115,12 +120,14 @@ class _Selection:
         self, candidates: Sequence[Candidate], scores: Numbers, felt: Vectors | None, limit: int, how: Calibration
     ) -> None:
         self._candidates = candidates
+        self._ids = np.array([one.id for one in candidates])
+        self._pinned = np.array([one.pinned for one in candidates])
         self._scores = scores
         self._limit = limit
         self._how = how
         self._mood = None if felt is None else dominant(felt, how.floor)
         self._cap = max(1, int(how.congruent * limit + 1e-9))
-        self._congruent = np.array([self._shares_mood(one) for one in candidates])
+        self._congruent = _share_mood(candidates, self._mood, how.floor)
         self._cosines = _cosines(candidates)
         self._typical = float(np.nanmean(self._cosines)) if not np.isnan(self._cosines).all() else 0.0
         self.likeness = np.zeros(len(candidates))
@@ -139,11 +146,9 @@ class _Selection:
 
     def _best(self, open_to: NDArray[np.bool_]) -> int:
         """The best of those that are open: pinned ones first, those that the mood's cap holds back last."""
-        pinned = np.array([one.pinned for one in self._candidates])
-        capped = self._full_of_mood() & self._congruent & ~pinned
-        ids = np.array([one.id for one in self._candidates])
+        capped = self._full_of_mood() & self._congruent & ~self._pinned
         worth = self._scores - self._how.weights.variety * self.likeness
-        order = np.lexsort((ids, -worth, capped, ~pinned, ~open_to))
+        order = np.lexsort((self._ids, -worth, capped, ~self._pinned, ~open_to))
         return int(order[0])
 
     def _place(self, best: int) -> str:
@@ -162,25 +167,30 @@ class _Selection:
     def _explain_the_rest(self, left: NDArray[np.bool_], reasons: list[str]) -> None:
         """What there was no place for: repeats, and those that gave way to other moods."""
         worst = min((self._scores[n] for n in self.kept), default=np.inf)
-        for n in np.flatnonzero(left):
-            twin = self._twin(int(n))
-            if twin is not None:
-                reasons[n] = f"says nearly the same as {twin}"
-            elif self._full_of_mood() and self._congruent[n] and self._scores[n] > worst:
+        rationed = np.logical_and(self._congruent, (self._scores > worst) & self._full_of_mood())
+        repeats = (self._cosines[:, self.kept] > self._how.duplicate).any(axis=1)
+        for n in np.flatnonzero(left & (rationed | repeats)):
+            if repeats[n]:
+                reasons[n] = f"says nearly the same as {self._twin(int(n))}"
+            else:
                 reasons[n] = f"gave way: {self._cap} of {self._limit} places may share the mood's {self._mood}"
 
     def _full_of_mood(self) -> bool:
         return int(self._congruent[self.kept].sum()) >= self._cap
 
-    def _shares_mood(self, one: Candidate) -> bool:
-        if self._mood is None or one.emotion is None:
-            return False
-        return dominant(one.emotion, self._how.floor) == self._mood
-
     def _twin(self, n: int) -> int | None:
         """The id of a kept row that says nearly the same."""
         near = [kept for kept in self.kept if self._cosines[n, kept] > self._how.duplicate]
         return self._candidates[near[0]].id if near else None
+
+
+def _share_mood(candidates: Sequence[Candidate], mood: str | None, floor: float) -> NDArray[np.bool_]:
+    """Which candidates have the mood's own dominant emotion."""
+    if mood is None:
+        return np.zeros(len(candidates), np.bool_)
+    table = emotions_of(candidates)
+    share: NDArray[np.bool_] = (table.argmax(axis=1) == EMOTIONS.index(mood)) & (table.max(axis=1) >= floor)
+    return share
 
 
 def _cosines(candidates: Sequence[Candidate]) -> Numbers:
@@ -189,7 +199,7 @@ def _cosines(candidates: Sequence[Candidate]) -> Numbers:
     vectors = [one.vector for one in candidates if one.vector is not None]
     cosines = np.full((len(candidates), len(candidates)), np.nan)
     if known:
-        table = np.stack(vectors).astype(np.float64)
+        table = np.stack(vectors)
         cosines[np.ix_(known, known)] = table @ table.T
     np.fill_diagonal(cosines, np.nan)
     return cosines

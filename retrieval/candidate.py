@@ -6,9 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from retrieval.emotion import EMOTIONS
 from retrieval.encoder import Vectors
+
+_EIGHT = f"{len(EMOTIONS)} finite numbers"
 
 
 @dataclass(frozen=True)
@@ -59,16 +62,23 @@ def check(candidates: Sequence[Candidate], felt: Vectors | None, limit: int) -> 
     if not np.isfinite(numbers).all():
         bad = int(np.argmin(np.isfinite(numbers).all(axis=1)))
         raise ValueError(f"candidate {candidates[bad].id} has a number that is not finite: {_numbers(candidates[bad])}")
-    _check_emotion(felt, "the query")
-    for one in candidates:
-        _check_emotion(one.emotion, f"candidate {one.id}")
+    for whose, emotion in [("the query", felt), *((f"candidate {one.id}", one.emotion) for one in candidates)]:
+        if emotion is not None and np.shape(emotion) != (len(EMOTIONS),):
+            raise ValueError(f"the emotion of {whose} must be {_EIGHT}")
+    if felt is not None and not np.isfinite(felt).all():
+        raise ValueError(f"the emotion of the query must be {_EIGHT}")
+    finite = np.isfinite(emotions_of(candidates)).all(axis=1)
+    if not finite.all():
+        raise ValueError(f"the emotion of candidate {candidates[int(np.argmin(finite))].id} must be {_EIGHT}")
+
+
+def emotions_of(candidates: Sequence[Candidate]) -> NDArray[np.float32]:
+    """Emotions in rows, float32 [n, 8]; those that are unknown are flat."""
+    nothing = np.zeros(len(EMOTIONS), np.float32)
+    rows = [nothing if one.emotion is None else one.emotion for one in candidates]
+    return np.array(rows, np.float32).reshape(len(rows), len(EMOTIONS))
 
 
 def _numbers(one: Candidate) -> tuple[float, ...]:
     context = 0.0 if one.context is None else one.context
     return one.semantic, context, one.lexical, one.spoken, one.age_seconds, one.importance, one.uses
-
-
-def _check_emotion(emotion: Vectors | None, whose: str) -> None:
-    if emotion is not None and (np.shape(emotion) != (len(EMOTIONS),) or not np.isfinite(emotion).all()):
-        raise ValueError(f"the emotion of {whose} must be {len(EMOTIONS)} finite numbers")

@@ -4,21 +4,31 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Sequence
+from dataclasses import dataclass
 from threading import Lock
 
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.neighbours import Neighbours, spread
-from retrieval.standard import standardised
+from retrieval.neighbours import Neighbours
 from retrieval.terms import Terms
 
+Places = NDArray[np.int64]
+Numbers = NDArray[np.float32]
 Scores = NDArray[np.float32]
-Counts = NDArray[np.float32]
 
 K1 = 0.9
 B = 0.4
 """Lucene's form of BM25 with the parameters of Anserini for short passages."""
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How often terms occur: `table` [terms, some] in the rows at `places` [some]; `lengths` [rows] of all rows."""
+
+    places: Places
+    table: Numbers
+    lengths: Numbers
 
 
 class LexicalIndex:
@@ -55,47 +65,74 @@ class LexicalIndex:
                 self._postings.setdefault(name, array("I")).frombytes(part.tobytes())
             self._lengths.frombytes(sizes.tobytes())
 
-    def counts(self, query: Terms) -> tuple[Counts, Counts]:
-        """How often each different term of `query` that occurs at all is in each row, [terms, rows]; lengths [rows]."""
+    def counts(self, query: Terms) -> Counts:
+        """How often the different terms of `query` are in each row that has one of them."""
         with self._lock:
-            size = len(self._lengths)
-            found = [self._postings[name] for name in dict.fromkeys(query.tolist()) if name in self._postings]
-            table = np.zeros((len(found), size), np.float32)
-            for place, posting in enumerate(found):
-                table[place] = np.bincount(np.frombuffer(posting, np.uint32), minlength=size)
-            return table, np.array(self._lengths, np.float32)
+            lengths = np.array(self._lengths, np.float32)
+            postings = [self._postings[name] for name in dict.fromkeys(query.tolist()) if name in self._postings]
+            found = [np.unique(np.frombuffer(posting, np.uint32), return_counts=True) for posting in postings]
+        places = np.unique(np.concatenate([rows for rows, _ in found])) if found else np.empty(0, np.uint32)
+        table = np.zeros((len(found), len(places)), np.float32)
+        for term, (rows, times) in enumerate(found):
+            table[term, np.searchsorted(places, rows)] = times
+        return Counts(places.astype(np.int64), table, lengths)
 
 
-def bm25(counts: Counts, lengths: Counts, k1: float = K1, b: float = B) -> Scores:
-    """BM25 of rows [rows] for a query whose terms occur `counts` [terms, rows] times in them; 0 where none does.
+def bm25(table: Numbers, lengths: Numbers, rows: int, mean_length: float) -> Scores:
+    """BM25 of some of `rows` rows, in which a query's terms occur `table` [terms, some] times: float32 [some].
 
-    Lucene's idf, ln(1 + (N - df + 0.5) / (df + 0.5)), and its tf without the constant factor k1 + 1, as `bm25s` has it.
+    The other rows have none of the terms. Lucene's idf, ln(1 + (N - df + 0.5) / (df + 0.5)), and its tf without the
+    constant factor k1 + 1, as `bm25s` has it.
     """
-    if not counts.size:
-        return np.zeros(len(lengths), np.float32)
-    frequency = np.count_nonzero(counts, axis=1)
-    idf = np.log1p((len(lengths) - frequency + 0.5) / (frequency + 0.5)).astype(np.float32)
-    norm = k1 * (1 - b + b * lengths / max(float(lengths.mean()), 1e-9))
-    scores: Scores = idf @ (counts / (counts + norm))
+    frequency = np.count_nonzero(table, axis=1)
+    idf = np.log1p((rows - frequency + 0.5) / (frequency + 0.5)).astype(np.float32)
+    norm = K1 * (1 - B + B * lengths / np.float32(max(mean_length, 1e-9)))
+    scores: Scores = idf @ (table / (table + norm))
     return scores
 
 
-def lexical_scores(counts: Counts, lengths: Counts, neighbours: Neighbours) -> Scores:
-    """How well rows [rows] match by words, alone and with one and with two rows on either side: float32, 0 for not.
+def lexical_scores(counts: Counts, neighbours: Neighbours) -> Scores:
+    """How well all rows match by words, alone and with one and with two rows on either side: float32 [rows], 0 for not.
 
-    The three are standardised over the rows and added, so that a row is found by its own words, by those of the answer
-    it got, and by what the talk was about. Where no row has neighbours it is BM25 alone.
+    The three are put on one scale, that of their deviation over all rows, and added: so a row is found by its own
+    words, by those of the answer it got, and by what the talk was about. Without neighbours it is BM25, so scaled.
     """
-    alone = bm25(counts, lengths)
+    size = len(counts.lengths)
+    scores = np.zeros(size, np.float32)
+    if not len(counts.places):
+        return scores
     before, after = neighbours.before, neighbours.after
-    if not alone.any() or (before < 0).all():
-        return alone
-    near = [before, after]
-    far = [np.where(step >= 0, step[step], -1) for step in near]
-    total = np.zeros(len(alone))
-    for places in ([], near, near + far):
-        window = sum((spread(counts, place) for place in places), counts)
-        length = sum((spread(lengths, place) for place in places), lengths)
-        total += standardised(bm25(window, length), clip=np.inf)
-    scores: Scores = (total - total.min()).astype(np.float32)
+    if (before < 0).all():
+        near, far = [], []
+    else:
+        near = [before, after]
+        far = [np.where(step >= 0, step[step], -1) for step in near]
+    for window in [[], near, near + far] if near else [[]]:
+        places, table, lengths = _windowed(counts, window)
+        found = bm25(table, lengths[places], size, float(lengths.mean()))
+        mean = found.sum(dtype=np.float64) / size
+        deviation = np.sqrt(max(np.square(found, dtype=np.float64).sum() / size - mean**2, 0.0))
+        scores[places] += found / max(deviation, 1e-9)
     return scores
+
+
+def _windowed(counts: Counts, window: Sequence[Places]) -> tuple[Places, Numbers, Numbers]:
+    """The rows whose window has a term, what is counted in it [terms, those], and the lengths of all windows [rows].
+
+    `window` holds for each row the places of those that belong to it, -1 for none.
+    """
+    size = len(counts.lengths)
+    column = np.full(size + 1, len(counts.places), np.int64)  # its last stands for no row, and counts nothing
+    column[counts.places] = np.arange(len(counts.places))
+    hit = column[:-1] < len(counts.places)
+    for step in window:
+        hit = hit | (column[step] < len(counts.places))
+    places = np.flatnonzero(hit)
+    padded = np.pad(counts.table, ((0, 0), (0, 1)))
+    table = padded[:, column[places]]
+    lengths = counts.lengths
+    padded_lengths = np.append(lengths, np.float32(0))
+    for step in window:
+        table = table + padded[:, column[step[places]]]
+        lengths = lengths + padded_lengths[step]
+    return places, table, lengths

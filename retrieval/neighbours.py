@@ -96,9 +96,3 @@ def smoothed(own: Vectors, before: Vectors, after: Vectors) -> Vectors:
     weights = np.where(np.isnan(numbers), 0.0, np.array([[1.0], [BESIDE], [BESIDE]]))
     mean: Vectors = ((np.nan_to_num(numbers) * weights).sum(axis=0) / weights.sum(axis=0)).astype(np.float32)
     return mean
-
-
-def spread(values: Vectors, places: Places) -> Vectors:
-    """`values` [..., n] taken at `places`, 0 where a place is -1."""
-    taken: Vectors = np.where(places >= 0, values[..., places], np.float32(0))
-    return taken

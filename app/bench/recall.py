@@ -30,7 +30,8 @@ EMBEDDED = 2000
 """Texts embedded for real."""
 JITTER = 0.012
 """Deviation of each number of a copied vector: its cosine to the original is then 0.97."""
-WORDS = ["sea", "boat", "storm", "lamp", "bread", "letter", "sister", "winter", "garden", "promise", "song", "river", "bridge", "harvest", "fever", "doctor", "market", "train", "海", "船", "风暴", "灯", "面包", "信", "姐姐", "冬天", "花园", "约定", "歌", "河", "桥", "收成", "发烧", "医生", "市场", "火车", "生日", "电影", "老师", "考试", "下雨", "回家"]
+ENGLISH = "sea boat storm lamp bread letter sister winter garden promise song river bridge harvest fever doctor market"
+CHINESE = "海 船 风暴 灯 面包 信 姐姐 冬天 花园 约定 歌 河 桥 收成 发烧 医生 市场 火车 生日 电影 老师 考试 下雨 回家"
 
 
 def run(rows: int, turns: int, file: Path | None) -> None:
@@ -45,8 +46,9 @@ def run(rows: int, turns: int, file: Path | None) -> None:
     memories = Bank(encoder.dimension)
     memories.add(records)
     spans: dict[str, dict[str, list[float]]] = {"moodline": defaultdict(list), "ordinary": defaultdict(list)}
+    compared: tuple[tuple[str, Strategy], ...] = (("moodline", "calibrated"), ("ordinary", "ordinary"))
     for text in track(asked, "recalling", console=err):
-        for system, strategy in (("moodline", "calibrated"), ("ordinary", "ordinary")):
+        for system, strategy in compared:
             _turn(encoder, tagger, (lines, memories), text, strategy, spans[system])
     results = {system: _summed(numbers) for system, numbers in spans.items()}
     results["moodline"] |= _upkeep(records, memories)
@@ -58,7 +60,7 @@ def _texts(file: Path | None, count: int) -> list[str]:
         found = [line for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
         return [found[n % len(found)] for n in range(count)]
     generator = np.random.default_rng(1)
-    return [" ".join(generator.choice(WORDS, generator.integers(6, 30))) for _ in range(count)]
+    return [" ".join(generator.choice(f"{ENGLISH} {CHINESE}".split(), generator.integers(6, 30))) for _ in range(count)]
 
 
 def _records(encoder: Encoder, tagger: EmotionTagger, texts: list[str], rows: int) -> Records:
