@@ -47,9 +47,11 @@ class Corpus:
         """
         families = self.scenes[role]
         found = units([scene for family, cut in families.items() if family != without for scene in cut], role)
-        # A context that another one continues tells nothing that the longer one does not.
+        # What is part of a scene is part of its longest cut; what contains a cut with its reply contains the shortest.
         longest = [one for one in families[without] if not any(_continues(other, one) for other in families[without])]
-        kept = tuple(piece for piece in found if not any(tells(piece, scene) for scene in longest))
+        shortest = min(map(len, families[without])) + 1
+        told = [*longest, *(scene[:shortest] for scene in longest)]
+        kept = tuple(piece for piece in found if not any(tells(piece, scene) for scene in told))
         return kept, len(found) - len(kept)
 
 

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from app.bench.baselines import Bm25, fused, ordered, words
 from app.bench.biographies import read_biographies
-from app.bench.contexts import read_contexts
+from app.bench.contexts import read_contexts, tells
 from app.bench.measure import gain, means
 from app.bench.overlap import rouge_l
 from app.cli.main import app
@@ -70,6 +70,26 @@ def test_a_bank_holds_no_unit_of_the_scene_that_is_asked_for(contexts: Path) -> 
         assert pair.gold not in answers
         assert left_out == (pair.gold == "一直亮着的。" or "比昨天" in pair.gold), "two scenes are one, cut differently"
         assert answers
+
+
+def test_a_unit_that_holds_a_context_and_its_reply_among_other_lines_is_of_the_scene(tmp_path: Path) -> None:
+    other = scene(
+        "晚晴",
+        "水手：喂！",
+        "晚晴：谁在下面？",
+        "水手：风大吗？",
+        "晚晴：比昨天的还要大。",
+        "水手：哦。",
+        "晚晴：上来吧。",
+        "水手：好。",
+    )
+    file = tmp_path / "contexts.json"
+    file.write_text(json.dumps([*STORM, *other]), encoding="utf-8")
+    corpus = read_contexts(file)
+    for pair in corpus.pairs:
+        found, _ = corpus.bank(pair.role, pair.family)
+        target = (*pair.context, Turn(pair.role, pair.gold))
+        assert not any(tells(piece, target) for piece in found)
 
 
 def test_a_line_without_a_speaker_continues_the_turn(tmp_path: Path) -> None:
