@@ -85,7 +85,8 @@ async def _embed_memories(services: Services) -> int:
     async with services.db.read() as db:
         rows = list(await db.scalars(_waiting(Memory, recipe)))
         earlier = [row.previous_id for row in rows if row.previous_id]
-        before = dict((await db.execute(select(Memory.id, Memory.text).where(Memory.id.in_(earlier)))).tuples().all())
+        found = await db.execute(select(Memory.id, Memory.text).where(Memory.id.in_(earlier)))
+        before = {row.id: row.text for row in found}
     if not rows:
         return 0
     texts = [row.text for row in rows]
@@ -95,10 +96,10 @@ async def _embed_memories(services: Services) -> int:
     emotions = await services.embedding.feel(texts, vectors)
     async with services.db.write() as db:
         for row, vector, context, emotion in zip(rows, vectors, contexts, emotions, strict=True):
-            # An edit since we read it has its own vector; the condition keeps this one from overwriting it.
+            # An edit since we read it, of it or of what was said before it, has marked it; then this is out of date.
             await db.execute(
                 update(Memory)
-                .where(Memory.id == row.id, Memory.text == row.text)
+                .where(Memory.id == row.id, Memory.text == row.text, Memory.encoder == row.encoder)
                 .values(
                     vector=vector,
                     context=context,

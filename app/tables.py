@@ -49,34 +49,38 @@ class Moment(TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
-class FloatRow(TypeDecorator[Floats]):
-    """A float32 vector as little-endian bytes."""
+class _Numbers(TypeDecorator[NDArray[Any]]):
+    """An array of numbers as little-endian bytes, read-only on the way out."""
 
     impl = LargeBinary
     cache_ok = True
+    numbers: str
 
-    def process_bind_param(self, value: Floats | None, dialect: Dialect) -> bytes | None:
+    def process_bind_param(self, value: NDArray[Any] | None, dialect: Dialect) -> bytes | None:
         """To bytes."""
-        return None if value is None else np.ascontiguousarray(value, dtype="<f4").tobytes()
+        return None if value is None else np.ascontiguousarray(value, dtype=self.numbers).tobytes()
 
-    def process_result_value(self, value: bytes | None, dialect: Dialect) -> Floats | None:
-        """From bytes; read-only."""
-        return None if value is None else np.frombuffer(value, dtype="<f4")
+    def process_result_value(self, value: bytes | None, dialect: Dialect) -> NDArray[Any] | None:
+        """From bytes."""
+        return None if value is None else np.frombuffer(value, dtype=self.numbers)
+
+    def compare_values(self, x: Any, y: Any) -> bool:
+        """Whether an assigned array changes the row."""
+        return x is y or (x is not None and y is not None and np.array_equal(x, y))
 
 
-class TermRow(TypeDecorator[Terms]):
-    """The hashed terms of a text as little-endian bytes."""
+class FloatRow(_Numbers):
+    """A float32 vector."""
 
-    impl = LargeBinary
     cache_ok = True
+    numbers = "<f4"
 
-    def process_bind_param(self, value: Terms | None, dialect: Dialect) -> bytes | None:
-        """To bytes."""
-        return None if value is None else np.ascontiguousarray(value, dtype="<u4").tobytes()
 
-    def process_result_value(self, value: bytes | None, dialect: Dialect) -> Terms | None:
-        """From bytes; read-only."""
-        return None if value is None else np.frombuffer(value, dtype="<u4")
+class TermRow(_Numbers):
+    """The hashed terms of a text, uint32."""
+
+    cache_ok = True
+    numbers = "<u4"
 
 
 LARGEST_ID = 2**63 - 1
@@ -108,8 +112,11 @@ class Base(DeclarativeBase):
         }
     )
     type_annotation_map = {  # noqa: RUF012
-        **{datetime: Moment, Floats: FloatRow, Terms: TermRow},
-        **{dict[str, Any]: Document, list[Any]: Document},
+        datetime: Moment,
+        Floats: FloatRow,
+        Terms: TermRow,
+        dict[str, Any]: Document,
+        list[Any]: Document,
     }
 
 

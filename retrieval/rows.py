@@ -29,7 +29,7 @@ class Block:
 
     ids: Ids
     vectors: Vectors
-    count: int = 0
+    count: int
 
     def extended(self, ids: Ids, vectors: Vectors) -> Block:
         """With more rows, in place while there is room. Only the newest of a line of blocks may be extended."""
@@ -94,15 +94,17 @@ class Rows:
         return tuple(self._blocks)
 
     def append(self, ids: Ids, vectors: Vectors) -> None:
-        """Add unit rows whose ids are new."""
+        """Add unit rows whose ids are new. The arrays are kept, not copied, where they begin a block."""
         begin = 0
         while begin < len(ids):
-            if not self._blocks or self._blocks[-1].count == BLOCK:
-                self._blocks.append(Block(np.empty(0, np.int64), np.empty((0, self._dimension), np.float32)))
-            tail = self._blocks[-1]
-            end = min(begin + BLOCK - tail.count, len(ids))
-            self._blocks[-1] = tail.extended(ids[begin:end], vectors[begin:end])
-            first = (len(self._blocks) - 1) * BLOCK + tail.count
+            tail = self._blocks[-1] if self._blocks else None
+            held = 0 if tail is None or tail.count == BLOCK else tail.count
+            end = min(begin + BLOCK - held, len(ids))
+            if tail is not None and held:
+                self._blocks[-1] = tail.extended(ids[begin:end], vectors[begin:end])
+            else:
+                self._blocks.append(Block(ids[begin:end], vectors[begin:end], end - begin))
+            first = (len(self._blocks) - 1) * BLOCK + held
             self._places.update(zip(ids[begin:end].tolist(), range(first, first + end - begin), strict=True))
             begin = end
 

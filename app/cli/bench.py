@@ -53,3 +53,41 @@ def bench_characters(
     from app.bench.characters import run
 
     run(data)
+
+
+@bench.command("index")
+def bench_index(
+    rows: Annotated[str, typer.Option(help="Numbers of rows, with commas between.")] = "10000,100000",
+    data: Annotated[
+        Path | None, typer.Option(help="A text file, one text a line; synthetic vectors without it.")
+    ] = None,
+    systems: Annotated[str, typer.Option(help="Only these, with commas between.")] = "",
+) -> None:
+    """Time searching, filling and catching up, and count what approximate search misses.
+
+    Systems: `moodline` (as the server uses it), `moodline exact`, `numpy`, and of `hnswlib`, `usearch`, `sqlite-vec`
+    and `lancedb` those that are installed. Example: `moodline bench index --rows 10000,1000000 --data texts.txt`.
+    """
+    try:
+        counts = [int(count) for count in rows.split(",")]
+    except ValueError:
+        counts = [0]
+    if min(counts) < 1:
+        raise typer.BadParameter("give whole numbers above 0, such as 10000,100000", param_hint="--rows")
+    from app.bench.index import run
+
+    run(counts, data, [name.strip() for name in systems.split(",") if name.strip()])
+
+
+@bench.command("memory")
+def bench_memory(
+    data: Annotated[Path, typer.Option(help="Conversations in LoCoMo's form: a JSON array.")],
+) -> None:
+    """Whether a question finds the turns that answer it, long afterwards.
+
+    Recall@5, 10 and 20 and MRR of LoCoMo's evidence turns, over categories 1 to 4 and for each. Systems: `moodline`,
+    `ordinary` (the paper's), `dense`, `bm25`, `rrf`. Example: `moodline bench memory --data locomo10.json`.
+    """
+    from app.bench.memory import run
+
+    run(data)
