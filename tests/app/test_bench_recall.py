@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import typer
 from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
@@ -90,6 +91,26 @@ def test_a_unit_that_holds_a_context_and_its_reply_among_other_lines_is_of_the_s
         found, _ = corpus.bank(pair.role, pair.family)
         target = (*pair.context, Turn(pair.role, pair.gold))
         assert not any(tells(piece, target) for piece in found)
+
+
+def test_the_sayings_of_a_card_join_the_bank_of_its_role(contexts: Path, tmp_path: Path) -> None:
+    cards = tmp_path / "cards.json"
+    sayings = {"经典台词": ["海不等人，灯也不等人。", "一直亮着的。"], "口头禅": "慢慢来，不着急。", "年龄": "40"}
+    cards.write_text(json.dumps({"晚晴": sayings, "大副": {}}), encoding="utf-8")
+    corpus = read_contexts(contexts, cards)
+    for pair in corpus.pairs:
+        found, _ = corpus.bank(pair.role, pair.family)
+        said = {turn.text for piece in found for turn in piece.answer}
+        assert {"海不等人，灯也不等人。", "慢慢来，不着急。"} <= said
+        assert pair.gold not in said, "a saying of the scene that is asked for is left out"
+
+
+@pytest.mark.parametrize("content", ["[]", "[1, 2]", '{"晚晴": "x"}', "3"])
+def test_cards_of_another_form_end_in_one_sentence(contexts: Path, tmp_path: Path, content: str) -> None:
+    cards = tmp_path / "cards.json"
+    cards.write_text(content, encoding="utf-8")
+    with pytest.raises(typer.BadParameter, match="expected one JSON object of persona cards"):
+        read_contexts(contexts, cards)
 
 
 def test_a_line_without_a_speaker_continues_the_turn(tmp_path: Path) -> None:
