@@ -32,15 +32,11 @@ Encode = Callable[[Sequence[str]], Vectors]
 
 @dataclass(slots=True, eq=False)
 class Job:
-    """Some texts of one request, and where it waits for their vectors. Cancelled when nobody waits any longer."""
+    """Some texts of one request, their `sizes` in bytes, and where it waits for vectors: cancelled when it gave up."""
 
     texts: Sequence[str]
+    sizes: list[int]
     done: asyncio.Future[Vectors]
-
-    @property
-    def sizes(self) -> list[int]:
-        """About the bytes of each text that are embedded, its prompt among them."""
-        return [min(len(text[:LONGEST].encode("utf-8", "replace")), LONGEST) + 16 for text in self.texts]
 
 
 class Embedding:
@@ -92,7 +88,8 @@ class Embedding:
         self._parts()
         pieces = []
         for begin in range(0, max(len(texts), 1), PIECE):
-            job = Job(texts[begin : begin + PIECE], asyncio.get_running_loop().create_future())
+            piece = texts[begin : begin + PIECE]
+            job = Job(piece, [_size(text) for text in piece], asyncio.get_running_loop().create_future())
             queue.append(job)
             if len(self._working) < self._threads:
                 task = asyncio.create_task(self._work())
@@ -117,6 +114,7 @@ class Embedding:
     async def _encode(self, encode: Encode, jobs: list[Job]) -> None:
         try:
             vectors = await run_sync(encode, [text for job in jobs for text in job.texts], limiter=self._limiter)
+            parts = np.split(vectors, np.cumsum([len(job.texts) for job in jobs])[:-1])
         except Exception as error:
             if len(jobs) > 1:
                 for job in jobs:
@@ -128,8 +126,7 @@ class Embedding:
                 job.done.cancel()
             raise
         else:
-            ends = np.cumsum([len(job.texts) for job in jobs])
-            for job, rows in zip(jobs, np.split(vectors, ends[:-1]), strict=True):
+            for job, rows in zip(jobs, parts, strict=True):
                 if not job.done.done():
                     job.done.set_result(rows)
 
@@ -157,6 +154,11 @@ def _together(queue: deque[Job], most: int) -> list[Job]:
             left.append(job)
     queue.extendleft(reversed(left))
     return taken
+
+
+def _size(text: str) -> int:
+    """About the bytes of a text that are embedded, its prompt among them."""
+    return min(len(text[:LONGEST].encode("utf-8", "replace")), LONGEST) + 16
 
 
 def _cost(sizes: list[int]) -> int:

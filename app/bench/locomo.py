@@ -1,7 +1,7 @@
 """LoCoMo's conversations and questions: very long talks of two people, and which turns answer a question.
 
-Source: Maharana et al. 2024 (arXiv 2402.17753), `locomo10.json`. Category 1 needs several turns, 2 is about time, 3 needs
-knowledge of the world, 4 one turn; 5 asks for what was never said and is left out.
+Source: Maharana et al. 2024 (arXiv 2402.17753), `locomo10.json`. Category 1 needs several turns, 2 is about time, 3
+needs knowledge of the world, 4 one turn; 5 asks for what was never said and is left out.
 """
 
 from __future__ import annotations

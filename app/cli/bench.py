@@ -92,3 +92,18 @@ def bench_memory(
     from app.bench.memory import run
 
     run(data)
+
+
+@bench.command("recall")
+def bench_recall(
+    rows: Annotated[int, typer.Option(min=1, help="Past lines, and memories as many.")] = 10_000,
+    turns: Annotated[int, typer.Option(min=2, help="Turns to time.")] = 200,
+    data: Annotated[Path | None, typer.Option(help="A text file, one text a line; made-up texts without it.")] = None,
+) -> None:
+    """Time what recalling costs a turn: embedding, two searches, ranking; and loading and adding rows.
+
+    Systems: `moodline` and `ordinary` (the paper's plain retrieval). Example: `moodline bench recall --rows 100000`.
+    """
+    from app.bench.recall import run
+
+    run(rows, turns, data)

@@ -177,6 +177,13 @@ async def test_a_text_that_breaks_the_encoder_fails_its_own_request_only(
     assert alike(await embedding.queries(["still here"]), watched.encoder.encode_queries(["still here"]))
 
 
+async def test_an_encoder_that_returns_nonsense_keeps_nobody_waiting(embedding: Embedding, watched: Watched) -> None:
+    watched.encode_queries = lambda texts: None
+    with pytest.raises((TypeError, ValueError, AttributeError)):
+        await asyncio.wait_for(embedding.queries(["Hello?"]), 60)
+    assert alike(await embedding.passages(["still here"]), watched.encoder.encode_passages(["still here"]))
+
+
 async def test_requests_one_after_another_each_find_a_worker(embedding: Embedding) -> None:
     for number in range(30):
         assert (await asyncio.wait_for(embedding.queries([str(number)]), 60)).shape == (1, embedding.encoder.dimension)
