@@ -35,21 +35,25 @@ class Pair:
 
 @dataclass(frozen=True)
 class Corpus:
-    """The pairs, and the scenes that units are cut from: by role, by family."""
+    """The pairs, and what units are cut from: scenes by role and family, and sayings by role."""
 
     pairs: tuple[Pair, ...]
     scenes: Mapping[str, Mapping[int, tuple[tuple[Turn, ...], ...]]]
+    sayings: Mapping[str, tuple[str, ...]]
 
     def bank(self, role: str, without: int) -> tuple[tuple[Unit, ...], int]:
         """The role's distinct units of all families but one, and how many were left out as they tell that one's scene.
 
-        The second happens where a scene is in the data twice, cut at different beginnings.
+        Sayings are units of one turn. Units are left out where a scene is in the data twice, cut differently.
         """
         families = self.scenes[role]
-        found = units([scene for family, cut in families.items() if family != without for scene in cut], role)
-        # A context that another one continues tells nothing that the longer one does not.
+        other = [scene for family, cut in families.items() if family != without for scene in cut]
+        found = units([*other, *((Turn(role, said),) for said in self.sayings.get(role, ()))], role)
+        # What is part of a scene is part of its longest cut; what contains a cut with its reply contains the shortest.
         longest = [one for one in families[without] if not any(_continues(other, one) for other in families[without])]
-        kept = tuple(piece for piece in found if not any(tells(piece, scene) for scene in longest))
+        shortest = min(map(len, families[without])) + 1
+        told = [*longest, *(scene[:shortest] for scene in longest)]
+        kept = tuple(piece for piece in found if not any(tells(piece, scene) for scene in told))
         return kept, len(found) - len(kept)
 
 
@@ -60,10 +64,11 @@ def tells(piece: Unit, scene: Sequence[Turn]) -> bool:
     return leaks([turn.text for turn in piece.dialogue], said) or shows(said, exchange)
 
 
-def read_contexts(file: Path) -> Corpus:
+def read_contexts(file: Path, profiles: Path | None = None) -> Corpus:
     """The corpus of a file in CharacterEval's form: a JSON array (or a row a line) of {role, context}.
 
-    Raises typer.BadParameter with what to do when the file is missing or of another form, or holds no pair.
+    `profiles` is a JSON object of persona cards by role; a card's `经典台词` and `口头禅` are sayings. Raises
+    typer.BadParameter with what to do when a file is missing or of another form, or holds no pair.
     """
     by_role: dict[str, dict[Lines, None]] = defaultdict(dict)
     for number, row in enumerate(read_rows(file, "--data"), 1):
@@ -85,19 +90,37 @@ def read_contexts(file: Path) -> Corpus:
             f"{file}: no context continues another one, so there is no gold reply to recall; give the whole file.",
             param_hint="--data",
         )
-    return Corpus(tuple(pairs), scenes)
+    return Corpus(tuple(pairs), scenes, _sayings(profiles) if profiles else {})
+
+
+def _sayings(file: Path) -> dict[str, tuple[str, ...]]:
+    (cards,) = rows if len(rows := read_rows(file, "--profiles")) == 1 else (None,)
+    if not isinstance(cards, dict) or not all(isinstance(card, dict) for card in cards.values()):
+        raise typer.BadParameter(f"{file}: expected one JSON object of persona cards by role.", param_hint="--profiles")
+    sayings = {}
+    for role, card in cards.items():
+        told = [text for name in _SAYINGS for text in _texts(card.get(name))]
+        sayings[role] = tuple(dict.fromkeys(text.strip() for text in told if text.strip()))
+    return sayings
+
+
+def _texts(value: Any) -> list[str]:
+    return [text for text in (value if isinstance(value, list) else [value]) if isinstance(text, str)]
 
 
 def read_rows(file: Path, option: str) -> list[Any]:
-    """The rows of a JSON array, or of a file with one JSON value a line."""
+    """The rows of a JSON array, or of a file with one JSON value a line; another JSON value is one row."""
     try:
-        text = file.read_text(encoding="utf-8-sig")
-        rows = json.loads(text) if text.lstrip().startswith("[") else [json.loads(row) for row in text.splitlines()]
+        text = file.read_text(encoding="utf-8-sig").strip()
+        try:
+            whole = json.loads(text)
+        except ValueError:
+            whole = [json.loads(row) for row in text.splitlines() if row.strip()]
     except OSError as error:
         raise typer.BadParameter(f"{file} can't be read: {error.strerror}.", param_hint=option) from None
     except ValueError as error:
         raise typer.BadParameter(f"{file} is not JSON in UTF-8: {error}.", param_hint=option) from None
-    return list(rows)
+    return whole if isinstance(whole, list) else [whole]
 
 
 def _continues(longer: Sequence[Turn], context: Sequence[Turn]) -> bool:
@@ -150,4 +173,5 @@ def _turns(lines: Lines) -> tuple[Turn, ...]:
     return tuple(turns)
 
 
+_SAYINGS = ("经典台词", "口头禅")
 _SPOKEN = re.compile(r"(?P<speaker>[^：:]{1,40})[：:](?P<text>.*)")

@@ -115,9 +115,9 @@ SYSTEMS: Mapping[str, System] = {
 }
 
 
-def run(data: Path) -> None:
+def run(data: Path, profiles: Path | None) -> None:
     """Measure every system on the same pairs and banks, and print the report."""
-    corpus = read_contexts(data)
+    corpus = read_contexts(data, profiles)
     with err.status("loading the encoder"):
         encoder, _ = load_encoder(settings())
     rows: dict[str, list[dict[str, float]]] = {name: [] for name in SYSTEMS}

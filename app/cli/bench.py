@@ -30,6 +30,7 @@ def bench_turn(
 @bench.command("lines")
 def bench_lines(
     data: Annotated[Path, typer.Option(help="Contexts in CharacterEval's form: a JSON array of {role, context}.")],
+    profiles: Annotated[Path | None, typer.Option(help="Persona cards by role; their sayings join the banks.")] = None,
 ) -> None:
     """How near recalled lines come to what a character really said next.
 
@@ -38,7 +39,7 @@ def bench_lines(
     """
     from app.bench.lines import run
 
-    run(data)
+    run(data, profiles)
 
 
 @bench.command("characters")

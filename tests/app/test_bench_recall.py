@@ -8,13 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import typer
 from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from app.bench.baselines import Bm25, fused, ordered, words
 from app.bench.biographies import read_biographies
-from app.bench.contexts import read_contexts
+from app.bench.contexts import read_contexts, tells
 from app.bench.measure import gain, means
 from app.bench.overlap import rouge_l
 from app.cli.main import app
@@ -70,6 +71,46 @@ def test_a_bank_holds_no_unit_of_the_scene_that_is_asked_for(contexts: Path) -> 
         assert pair.gold not in answers
         assert left_out == (pair.gold == "一直亮着的。" or "比昨天" in pair.gold), "two scenes are one, cut differently"
         assert answers
+
+
+def test_a_unit_that_holds_a_context_and_its_reply_among_other_lines_is_of_the_scene(tmp_path: Path) -> None:
+    other = scene(
+        "晚晴",
+        "水手：喂！",
+        "晚晴：谁在下面？",
+        "水手：风大吗？",
+        "晚晴：比昨天的还要大。",
+        "水手：哦。",
+        "晚晴：上来吧。",
+        "水手：好。",
+    )
+    file = tmp_path / "contexts.json"
+    file.write_text(json.dumps([*STORM, *other]), encoding="utf-8")
+    corpus = read_contexts(file)
+    for pair in corpus.pairs:
+        found, _ = corpus.bank(pair.role, pair.family)
+        target = (*pair.context, Turn(pair.role, pair.gold))
+        assert not any(tells(piece, target) for piece in found)
+
+
+def test_the_sayings_of_a_card_join_the_bank_of_its_role(contexts: Path, tmp_path: Path) -> None:
+    cards = tmp_path / "cards.json"
+    sayings = {"经典台词": ["海不等人，灯也不等人。", "一直亮着的。"], "口头禅": "慢慢来，不着急。", "年龄": "40"}
+    cards.write_text(json.dumps({"晚晴": sayings, "大副": {}}), encoding="utf-8")
+    corpus = read_contexts(contexts, cards)
+    for pair in corpus.pairs:
+        found, _ = corpus.bank(pair.role, pair.family)
+        said = {turn.text for piece in found for turn in piece.answer}
+        assert {"海不等人，灯也不等人。", "慢慢来，不着急。"} <= said
+        assert pair.gold not in said, "a saying of the scene that is asked for is left out"
+
+
+@pytest.mark.parametrize("content", ["[]", "[1, 2]", '{"晚晴": "x"}', "3"])
+def test_cards_of_another_form_end_in_one_sentence(contexts: Path, tmp_path: Path, content: str) -> None:
+    cards = tmp_path / "cards.json"
+    cards.write_text(content, encoding="utf-8")
+    with pytest.raises(typer.BadParameter, match="expected one JSON object of persona cards"):
+        read_contexts(contexts, cards)
 
 
 def test_a_line_without_a_speaker_continues_the_turn(tmp_path: Path) -> None:
