@@ -12,12 +12,12 @@ from sqlalchemy import Select, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.errors import Unavailable
+from app.lines.store import line_terms
 from app.memory.formation import memory_terms
 from app.services import Services
 from app.tables import Floats, Line, Memory
 from retrieval.context import in_context
 from retrieval.emotion import EMOTIONS
-from retrieval.terms import terms
 
 log = logging.getLogger("moodline")
 BATCH = 64
@@ -75,7 +75,12 @@ async def _embed_lines(services: Services) -> int:
             await db.execute(
                 update(Line)
                 .where(Line.id == row.id, Line.key == row.key)
-                .values(vector=vector, emotion=_labelled(emotion, row.label), terms=terms(row.key), encoder=recipe)
+                .values(
+                    vector=vector,
+                    emotion=_labelled(emotion, row.label),
+                    terms=line_terms(row.key, row.answer),
+                    encoder=recipe,
+                )
             )
     return len(rows)
 

@@ -46,6 +46,10 @@ class Calibration:
     floor: float = 0.1
 
 
+LINES = Calibration(duplicate=2.0)
+"""For past lines, which are found by what others said: two that answer nearly the same question are not repeats."""
+
+
 def rank_calibrated(
     candidates: Sequence[Candidate], felt: Vectors | None, *, limit: int = 10, calibration: Calibration | None = None
 ) -> tuple[Ranked, ...]:
@@ -167,8 +171,10 @@ class _Selection:
     def _explain_the_rest(self, left: NDArray[np.bool_], reasons: list[str]) -> None:
         """What there was no place for: repeats, and those that gave way to other moods."""
         worst = min((self._scores[n] for n in self.kept), default=np.inf)
-        rationed = np.logical_and(self._congruent, (self._scores > worst) & self._full_of_mood())
-        repeats = (self._cosines[:, self.kept] > self._how.duplicate).any(axis=1)
+        rationed = self._congruent & (self._scores > worst)
+        if not self._full_of_mood():
+            rationed[:] = False
+        repeats: NDArray[np.bool_] = np.any(self._cosines[:, self.kept] > self._how.duplicate, axis=1)
         for n in np.flatnonzero(left & (rationed | repeats)):
             if repeats[n]:
                 reasons[n] = f"says nearly the same as {self._twin(int(n))}"

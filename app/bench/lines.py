@@ -11,6 +11,7 @@ import statistics
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -23,8 +24,10 @@ from app.bench.overlap import rouge_l
 from app.bench.report import report
 from app.chat.feeling import TALK
 from app.cli.console import err, settings
+from app.lines.store import line_terms
 from app.services import load_encoder
 from retrieval import bank as search
+from retrieval.calibrated import LINES
 from retrieval.emotion import EMOTIONS
 from retrieval.encoder import Encoder, Vectors
 from retrieval.leak import folded
@@ -75,7 +78,7 @@ System = Callable[[Query, Bank], Sequence[int]]
 def moodline(query: Query, bank: Bank) -> Sequence[int]:
     """As a turn recalls lines: meaning and words of the keys, without feelings. Ids are places from 1 on."""
     found = bank.ours.find(search.Query(query.vector, terms(query.key)), limit=max(DEPTHS))
-    return [ranked.id - 1 for ranked in rank(found, None, limit=max(DEPTHS)) if ranked.kept]
+    return [ranked.id - 1 for ranked in rank(found, None, limit=max(DEPTHS), calibration=LINES) if ranked.kept]
 
 
 def dense(query: Query, bank: Bank) -> Sequence[int]:
@@ -155,12 +158,12 @@ def _tasks(corpus: Corpus, encoder: Encoder) -> Iterator[tuple[Bank, list[Query]
     asked = [text for pair in corpus.pairs for text in (_key(pair), _joined(pair))]
     queries = dict(zip(asked, embedded(encoder.encode_queries, asked, "embedding queries"), strict=True))
     spoken = {key: words(key) for key in track(keys, "cutting words", console=err)}
-    hashed = {key: terms(key) for key in keys}
+    hashed = cache(lambda piece: line_terms(piece.key, "\n".join(turn.text for turn in piece.answer)))
     for scene, pairs in track(by_scene.items(), "recalling", console=err):
         found, left_out = banks[scene]
         if found:
             near = np.stack([vectors[piece.key] for piece in found])
-            ours = _bank(near, [hashed[piece.key] for piece in found])
+            ours = _bank(near, [hashed(piece) for piece in found])
             bank = Bank(found, near, Bm25([spoken[piece.key] for piece in found]), ours)
             yield bank, [_query(pair, bank, queries) for pair in pairs], left_out
 

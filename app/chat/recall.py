@@ -19,6 +19,7 @@ from app.settings import Strategy
 from app.tables import Line, Memory, now
 from models.scene import Language
 from retrieval.bank import Bank, Query
+from retrieval.calibrated import LINES
 from retrieval.candidate import Candidate, Ranked
 from retrieval.leak import fold, shown
 from retrieval.rank import rank
@@ -127,7 +128,7 @@ def _rank_unsaid(
     candidates = list(found.candidates)
     said: list[Ranked] = []
     while True:
-        ranked = rank(candidates, feeling.mood, strategy=strategy, limit=limit)
+        ranked = rank(candidates, feeling.mood, strategy=strategy, limit=limit, calibration=LINES)
         fresh = [r for r in ranked if r.kept and shown(history, fold(found.rows[r.id].answer.splitlines()))]
         if not fresh:
             last = [replace(r, rank=n, kept=False, reason=ALREADY_SAID) for n, r in enumerate(said, len(ranked) + 1)]

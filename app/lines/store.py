@@ -13,6 +13,7 @@ from app.errors import Unprocessable
 from app.lines.parse import Dialogue, speakers
 from app.tables import Character, Line, LineImport, new_id, now
 from retrieval.emotion import EMOTIONS
+from retrieval.terms import Terms, terms
 from retrieval.units import Unit, unit, units
 
 BATCH = 500
@@ -30,6 +31,11 @@ class Labelled:
         """Content address: the same unit is stored once per character, so repeating an import adds nothing."""
         turns = "\n".join(f"{turn.speaker}\0{turn.text}" for turn in self.unit.dialogue)
         return hashlib.sha256(turns.encode()).hexdigest()
+
+
+def line_terms(key: str, answer: str) -> Terms:
+    """The words a unit is found by: what was said before, and, unlike its vector, the answer too."""
+    return terms(f"{key}\n{answer}")
 
 
 def cut_units(dialogues: Sequence[Dialogue], role: str) -> list[Labelled]:
