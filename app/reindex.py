@@ -11,9 +11,11 @@ import numpy as np
 from sqlalchemy import Select, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.emotions.by_model import ask_model
 from app.errors import Unavailable
 from app.services import Services
 from app.tables import Floats, Line, Memory
+from models.engine import EngineError
 from retrieval.emotion import EMOTIONS
 
 log = logging.getLogger("moodline")
@@ -66,7 +68,7 @@ async def _embed_lines(services: Services) -> int:
         return 0
     vectors = await services.embedding.passages([row.key for row in rows])
     answers = [row.answer for row in rows]
-    heard = await services.embedding.feel(answers, await services.embedding.passages(answers))
+    heard = await _hear(services, answers, await services.embedding.passages(answers))
     async with services.db.write() as db:
         for row, vector, emotion in zip(rows, vectors, heard, strict=True):
             await db.execute(
@@ -85,7 +87,7 @@ async def _embed_memories(services: Services) -> int:
         return 0
     texts = [row.text for row in rows]
     vectors = await services.embedding.passages(texts)
-    emotions = await services.embedding.feel(texts, vectors)
+    emotions = await _hear(services, texts, vectors)
     async with services.db.write() as db:
         for row, vector, emotion in zip(rows, vectors, emotions, strict=True):
             # An edit since we read it has its own vector; the condition keeps this one from overwriting it.
@@ -95,6 +97,16 @@ async def _embed_memories(services: Services) -> int:
                 .values(vector=vector, emotion=emotion, encoder=encoder)
             )
     return len(rows)
+
+
+async def _hear(services: Services, texts: list[str], vectors: Floats) -> Floats:
+    """Emotions float32 [n, 8], by what the settings name; a language model that can't answer is done without."""
+    if services.settings.emotion == "model":
+        try:
+            return await ask_model(services.engine, texts)
+        except EngineError as error:
+            log.warning("the language model could not be asked for emotions: %s", error)
+    return await services.embedding.feel(texts, vectors)
 
 
 def _waiting(table: type[Row], encoder: str) -> Select[Row]:

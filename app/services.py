@@ -16,7 +16,7 @@ from models.engine import Engine
 from models.local import LocalEngine
 from models.upstream import UpstreamEngine
 from retrieval.cache import IndexCache
-from retrieval.emotion import EmotionTagger
+from retrieval.emotion import AnchorTagger, EmotionTagger
 from retrieval.encoder import Encoder
 from retrieval.head import tagger_for
 from retrieval.nano import NanoEncoder
@@ -66,6 +66,8 @@ def _engine(settings: Settings) -> Engine:
 def load_encoder(settings: Settings) -> tuple[Encoder, EmotionTagger]:
     """The encoder and what hears emotions in its vectors. Slow: reads the weights."""
     encoder = build_encoder(settings)
+    if settings.emotion == "anchors":
+        return encoder, AnchorTagger(encoder)
     return encoder, tagger_for(encoder, settings.home / "heads")
 
 
