@@ -25,6 +25,8 @@ FORMAT = 1
 """Raised when a file of the older form would be read wrongly."""
 FLOOR = 0.1
 """An intensity below this is no emotion; a text that nowhere reaches it is flat."""
+# This much above what neutral texts reach, intensities are probabilities.
+_CLEAR = 1.25
 
 _ARRAYS = ("directions", "grams", "scales", "bias", "curves", "faint", "seen")
 
@@ -71,8 +73,8 @@ class HeadTagger:
     def tag(self, texts: Sequence[str], vectors: Vectors) -> Vectors:
         """Intensities float32 [n, 8]. Raises ValueError when the vectors' shape does not fit.
 
-        From twice `faint` upwards an intensity is the probability that a reader would name the emotion; below, it is
-        drawn down so that `faint` becomes `FLOOR`: what neutral texts reach by chance is flat.
+        An intensity is the probability that a reader would name the emotion, but what neutral texts reach as well
+        is drawn down below `FLOOR` (`drawn_down`), so that they are flat.
         """
         head = self._head
         chinese = np.array([is_chinese(text) for text in texts], dtype=np.int64)
@@ -95,13 +97,14 @@ def logits(head: Head, texts: Sequence[str], vectors: Vectors) -> Vectors:
 
 
 def drawn_down(probability: Vectors, faint: Vectors) -> Vectors:
-    """Intensities of probabilities [n, 8]: `faint` becomes `FLOOR`, twice `faint` and more stay as they are.
+    """Intensities of probabilities, both [n, 8]: `faint` becomes `FLOOR`, from `_CLEAR` times `faint` they are equal.
 
-    Straight lines in between, so that the order of texts stays.
+    Straight lines in between and below, so that the order of texts stays.
     """
-    low = probability * (FLOOR / faint)
-    knee = FLOOR + (probability - faint) * ((2 * faint - FLOOR) / faint)
-    shaped = np.where(probability < faint, low, np.where(probability < 2 * faint, knee, probability))
+    clear = _CLEAR * faint
+    below = probability * (FLOOR / faint)
+    between = FLOOR + (probability - faint) * ((clear - FLOOR) / (clear - faint))
+    shaped = np.where(probability < faint, below, np.where(probability < clear, between, probability))
     return np.asarray(np.clip(shaped, 0.0, 1.0), dtype=np.float32)
 
 

@@ -84,8 +84,8 @@ def test_logits_by_hand(head):
 
 def test_what_neutral_texts_reach_by_chance_becomes_the_floor():
     faint = np.full((5, 8), 0.3, np.float32)
-    probability = np.tile(np.array([[0.0], [0.15], [0.3], [0.6], [0.9]], np.float32), (1, 8))
-    assert drawn_down(probability, faint)[:, 0] == pytest.approx([0, 0.05, FLOOR, 0.6, 0.9])
+    probability = np.tile(np.array([[0.0], [0.15], [0.3], [0.375], [0.9]], np.float32), (1, 8))
+    assert drawn_down(probability, faint)[:, 0] == pytest.approx([0, 0.05, FLOOR, 0.375, 0.9])
     rising = drawn_down(np.tile(np.linspace(0, 1, 500, dtype=np.float32)[:, None], (1, 8)), faint[:1])
     assert (np.diff(rising[:, 0]) > 0).all()
     assert drawn_down(probability, np.full((5, 8), FLOOR, np.float32)) == pytest.approx(probability, abs=1e-6)
