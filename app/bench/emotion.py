@@ -7,13 +7,14 @@ with Chinese characters has its own.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
 import typer
 from rich.progress import track
+from rich.table import Table
 
 from app.bench.report import report
 from app.cli.console import err, out, settings
@@ -22,7 +23,7 @@ from app.corpora.labelled import Corpus, read_corpus
 from app.emotions.examples import PIECE, rows_of, texts_of
 from app.emotions.measure import by_script, scores
 from app.services import build_encoder
-from retrieval.emotion import AnchorTagger, EmotionTagger
+from retrieval.emotion import EMOTIONS, AnchorTagger, EmotionTagger
 from retrieval.encoder import Encoder, Vectors
 from retrieval.fit_head import Rows
 from retrieval.head import Head, HeadTagger, head_for
@@ -57,7 +58,7 @@ def _measure(encoder: Encoder, head: Head, path: str, corpus: Corpus, passages: 
         _stop("Nothing is left to measure on.")
     texts = texts_of(unseen)
     rows = rows_of(unseen, _embed(encoder, texts, passages))
-    report(
+    show(
         "emotion",
         results(rows, head, AnchorTagger(encoder)),
         data=path,
@@ -70,6 +71,23 @@ def _measure(encoder: Encoder, head: Head, path: str, corpus: Corpus, passages: 
     )
 
 
+def show(bench: str, measured: Mapping[str, Mapping[str, Any]], **more: Any) -> None:
+    """A table of each dimension's F1 by system, then `report` of the other measures; the JSON holds F1 as `f1`."""
+    f1 = {
+        system: {name: round(numbers[name], 4) for name in EMOTIONS if name in numbers}
+        for system, numbers in measured.items()
+    }
+    table = Table("F1", *f1)
+    for name in EMOTIONS:
+        table.add_row(name, *(f"{numbers[name]:.3f}" if name in numbers else "" for numbers in f1.values()))
+    out.print(table)
+    totals = {
+        system: {name: value for name, value in numbers.items() if name not in EMOTIONS}
+        for system, numbers in measured.items()
+    }
+    report(bench, totals, f1=f1, **more)
+
+
 def unseen_documents(documents: Sequence[Document], head: Head) -> list[Document]:
     """The documents that the head was not trained on."""
     seen = set(head.seen.tolist())
@@ -79,7 +97,7 @@ def unseen_documents(documents: Sequence[Document], head: Head) -> list[Document
 def results(rows: Rows, head: Head, anchors: EmotionTagger) -> dict[str, dict[str, Any]]:
     """The measures of each system on the same rows."""
     limits = {name: by_script(rows.texts, table) for name, table in head.manifest["thresholds"].items()}
-    yes = np.ones((len(rows.texts), 8), dtype=np.float32)
+    yes = np.ones((len(rows.texts), len(EMOTIONS)), dtype=np.float32)
     return {
         "moodline": scores(HeadTagger(head).tag(rows.texts, rows.vectors), rows.felt, limits["head"]),
         "anchors": scores(anchors.tag(rows.texts, rows.vectors), rows.felt, limits["anchors"]),

@@ -9,7 +9,7 @@ from pathlib import Path
 import typer
 from rich.progress import Progress
 
-from app.bench.report import report
+from app.bench.emotion import show
 from app.cli.console import err, settings
 from app.corpora.document import WrongForm
 from app.corpora.labelled import Corpus, read_corpus
@@ -37,7 +37,7 @@ def run(data: Sequence[Path], encoder_name: str, out: Path | None, also_for: Seq
     target = out or chosen.home / "heads" / file_name(encoder.id)
     ids = [*trained.head.manifest["encoders"], *also_for]
     save(replace(trained.head, manifest={**trained.head.manifest, "encoders": ids}), target)
-    report("train emotion", trained.results, encoder=encoder.id, written=str(target))
+    show("train emotion", trained.results, encoder=encoder.id, written=str(target))
 
 
 def _train(encoder: Encoder, corpora: Sequence[Corpus], seed: int) -> Trained:
