@@ -20,7 +20,7 @@ Reals = NDArray[np.float64]
 
 BUCKETS = 2**16
 ROUNDS = 60
-"""Most steps of L-BFGS; further ones gain nothing on rows kept aside."""
+"""Most steps of L-BFGS: under a minute for 55,000 texts."""
 # Strength of the quadratic penalty on the embedding's part (scaled to length 1) and on the n-grams'.
 _PENALTIES = (1e-5, 1e-5)
 # What an anchor sentence counts against a labelled text. Anchors are all that the head learns about Chinese
