@@ -1,4 +1,4 @@
-"""Give every row that waits for it a vector and an emotion by the current encoder."""
+"""Give every row that waits for it vectors, terms and an emotion by the current recipe."""
 
 from __future__ import annotations
 
@@ -13,10 +13,13 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.emotions.by_model import ask_model
 from app.errors import Unavailable
+from app.memory.formation import memory_terms
 from app.services import Services
 from app.tables import Floats, Line, Memory
 from models.engine import EngineError
+from retrieval.context import in_context
 from retrieval.emotion import EMOTIONS
+from retrieval.terms import terms
 
 log = logging.getLogger("moodline")
 BATCH = 64
@@ -29,10 +32,10 @@ Row = TypeVar("Row", Line, Memory)
 
 
 async def count_waiting(services: Services) -> int:
-    """Rows that have no vector of the current encoder."""
-    encoder = services.embedding.encoder.id
+    """Rows that are not indexed by the current recipe."""
+    recipe = services.recipe
     async with services.db.read() as db:
-        return await _count(db, Line, encoder) + await _count(db, Memory, encoder)
+        return await _count(db, Line, recipe) + await _count(db, Memory, recipe)
 
 
 async def embed_waiting(services: Services, progress: Progress = lambda _done: None) -> int:
@@ -61,9 +64,9 @@ async def keep_embedded(services: Services) -> None:
 
 
 async def _embed_lines(services: Services) -> int:
-    encoder = services.embedding.encoder.id
+    recipe = services.recipe
     async with services.db.read() as db:
-        rows = list(await db.scalars(_waiting(Line, encoder)))
+        rows = list(await db.scalars(_waiting(Line, recipe)))
     if not rows:
         return 0
     vectors = await services.embedding.passages([row.key for row in rows])
@@ -74,27 +77,38 @@ async def _embed_lines(services: Services) -> int:
             await db.execute(
                 update(Line)
                 .where(Line.id == row.id, Line.key == row.key)
-                .values(vector=vector, emotion=_labelled(emotion, row.label), encoder=encoder)
+                .values(vector=vector, emotion=_labelled(emotion, row.label), terms=terms(row.key), encoder=recipe)
             )
     return len(rows)
 
 
 async def _embed_memories(services: Services) -> int:
-    encoder = services.embedding.encoder.id
+    recipe = services.recipe
     async with services.db.read() as db:
-        rows = list(await db.scalars(_waiting(Memory, encoder)))
+        rows = list(await db.scalars(_waiting(Memory, recipe)))
+        earlier = [row.previous_id for row in rows if row.previous_id]
+        found = await db.execute(select(Memory.id, Memory.text).where(Memory.id.in_(earlier)))
+        before = {row.id: row.text for row in found}
     if not rows:
         return 0
     texts = [row.text for row in rows]
     vectors = await services.embedding.passages(texts)
+    told = [in_context(row.text, before.get(row.previous_id or 0, ""), row.created_at) for row in rows]
+    contexts = await services.embedding.passages(told)
     emotions = await _hear(services, texts, vectors)
     async with services.db.write() as db:
-        for row, vector, emotion in zip(rows, vectors, emotions, strict=True):
-            # An edit since we read it has its own vector; the condition keeps this one from overwriting it.
+        for row, vector, context, emotion in zip(rows, vectors, contexts, emotions, strict=True):
+            # An edit since we read it, of it or of what was said before it, has marked it; then this is out of date.
             await db.execute(
                 update(Memory)
-                .where(Memory.id == row.id, Memory.text == row.text)
-                .values(vector=vector, emotion=emotion, encoder=encoder)
+                .where(Memory.id == row.id, Memory.text == row.text, Memory.encoder == row.encoder)
+                .values(
+                    vector=vector,
+                    context=context,
+                    emotion=emotion,
+                    terms=memory_terms(row.text, row.created_at),
+                    encoder=recipe,
+                )
             )
     return len(rows)
 
@@ -109,12 +123,12 @@ async def _hear(services: Services, texts: list[str], vectors: Floats) -> Floats
     return await services.embedding.feel(texts, vectors)
 
 
-def _waiting(table: type[Row], encoder: str) -> Select[Row]:
-    return select(table).where(or_(table.encoder.is_(None), table.encoder != encoder)).order_by(table.id).limit(BATCH)
+def _waiting(table: type[Row], recipe: str) -> Select[Row]:
+    return select(table).where(or_(table.encoder.is_(None), table.encoder != recipe)).order_by(table.id).limit(BATCH)
 
 
-async def _count(db: AsyncSession, table: type[Line] | type[Memory], encoder: str) -> int:
-    query = select(func.count()).select_from(table).where(or_(table.encoder.is_(None), table.encoder != encoder))
+async def _count(db: AsyncSession, table: type[Line] | type[Memory], recipe: str) -> int:
+    query = select(func.count()).select_from(table).where(or_(table.encoder.is_(None), table.encoder != recipe))
     return await db.scalar(query) or 0
 
 

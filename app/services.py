@@ -15,12 +15,13 @@ from app.settings import Settings
 from models.engine import Engine
 from models.local import LocalEngine
 from models.upstream import UpstreamEngine
-from retrieval.cache import IndexCache
+from retrieval.cache import BankCache
 from retrieval.emotion import AnchorTagger, EmotionTagger
 from retrieval.encoder import Encoder
 from retrieval.head import tagger_for
 from retrieval.nano import NanoEncoder
 from retrieval.sentence import SentenceEncoder
+from retrieval.terms import VERSION as TERMS
 from retrieval.unpacked import unpack
 
 log = logging.getLogger("moodline")
@@ -34,9 +35,18 @@ class Services:
     db: Database
     engine: Engine
     embedding: Embedding
-    lines: IndexCache
-    memories: IndexCache
+    lines: BankCache
+    memories: BankCache
     wake: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def recipe(self) -> str:
+        """How rows are indexed now: the encoder, and the normal form of words. Rows of another recipe wait.
+
+        Raises:
+            Unavailable: the encoder is still loading.
+        """
+        return f"{self.embedding.encoder.id}+{TERMS}"
 
 
 def build(settings: Settings, *, engine: Engine | None = None, embedding: Embedding | None = None) -> Services:
@@ -46,8 +56,8 @@ def build(settings: Settings, *, engine: Engine | None = None, embedding: Embedd
         db=Database(settings.database, settings.database_pool),
         engine=engine or _engine(settings),
         embedding=embedding or Embedding(lambda: load_encoder(settings)),
-        lines=IndexCache(settings.index_bytes // 2),
-        memories=IndexCache(settings.index_bytes // 2),
+        lines=BankCache(settings.index_bytes // 2),
+        memories=BankCache(settings.index_bytes // 2),
     )
 
 

@@ -27,6 +27,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 Floats = NDArray[np.float32]
+Terms = NDArray[np.uint32]
 SHARED = "*"
 """The owner of characters that everyone on this server may talk with."""
 
@@ -48,19 +49,38 @@ class Moment(TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
-class FloatRow(TypeDecorator[Floats]):
-    """A float32 vector as little-endian bytes."""
+class _Numbers(TypeDecorator[NDArray[Any]]):
+    """An array of numbers as little-endian bytes, read-only on the way out."""
 
     impl = LargeBinary
     cache_ok = True
+    numbers: str
 
-    def process_bind_param(self, value: Floats | None, dialect: Dialect) -> bytes | None:
+    def process_bind_param(self, value: NDArray[Any] | None, dialect: Dialect) -> bytes | None:
         """To bytes."""
-        return None if value is None else np.ascontiguousarray(value, dtype="<f4").tobytes()
+        return None if value is None else np.ascontiguousarray(value, dtype=self.numbers).tobytes()
 
-    def process_result_value(self, value: bytes | None, dialect: Dialect) -> Floats | None:
-        """From bytes; read-only."""
-        return None if value is None else np.frombuffer(value, dtype="<f4")
+    def process_result_value(self, value: bytes | None, dialect: Dialect) -> NDArray[Any] | None:
+        """From bytes."""
+        return None if value is None else np.frombuffer(value, dtype=self.numbers)
+
+    def compare_values(self, x: Any, y: Any) -> bool:
+        """Whether an assigned array changes the row."""
+        return x is y or (x is not None and y is not None and np.array_equal(x, y))
+
+
+class FloatRow(_Numbers):
+    """A float32 vector."""
+
+    cache_ok = True
+    numbers = "<f4"
+
+
+class TermRow(_Numbers):
+    """The hashed terms of a text, uint32."""
+
+    cache_ok = True
+    numbers = "<u4"
 
 
 LARGEST_ID = 2**63 - 1
@@ -91,7 +111,13 @@ class Base(DeclarativeBase):
             "pk": "pk_%(table_name)s",
         }
     )
-    type_annotation_map = {datetime: Moment, Floats: FloatRow, dict[str, Any]: Document, list[Any]: Document}  # noqa: RUF012
+    type_annotation_map = {  # noqa: RUF012
+        datetime: Moment,
+        Floats: FloatRow,
+        Terms: TermRow,
+        dict[str, Any]: Document,
+        list[Any]: Document,
+    }
 
 
 class ApiKey(Base):
@@ -151,8 +177,8 @@ class LineImport(Base):
 class Line(Base):
     """A unit of the character's past dialogue: what was said before, and the character's answer.
 
-    `key` is the text that is embedded, speakers anonymised and the answer left out. `vector`, `emotion` and `encoder`
-    are null until the unit has been embedded.
+    `key` is the text that is embedded, speakers anonymised and the answer left out. `vector`, `emotion`, `terms` and
+    `encoder` (how the row was indexed, `Services.recipe`) are null until that has been done.
     """
 
     __tablename__ = "lines"
@@ -168,6 +194,7 @@ class Line(Base):
     encoder: Mapped[str | None] = mapped_column(String(200), index=True)
     vector: Mapped[Floats | None]
     emotion: Mapped[Floats | None]
+    terms: Mapped[Terms | None]
     created_at: Mapped[datetime] = mapped_column(default=now)
 
 
@@ -215,7 +242,11 @@ class Message(Base):
 
 
 class Memory(Base):
-    """An exchange that can be recalled, with how it felt."""
+    """An exchange that can be recalled, with how it felt.
+
+    `previous_id` is the exchange before it in the same conversation; `context` is the vector of both together, by which
+    an exchange that says little by itself is found. `encoder` names how the row was indexed (`Services.recipe`).
+    """
 
     __tablename__ = "memories"
     __table_args__ = (Index("ix_memories_scope", "owner", "user", "character_id"),)
@@ -228,7 +259,12 @@ class Memory(Base):
     text: Mapped[str] = mapped_column(Text)
     encoder: Mapped[str] = mapped_column(String(200), index=True)
     vector: Mapped[Floats]
+    context: Mapped[Floats | None]
     emotion: Mapped[Floats]
+    terms: Mapped[Terms | None]
+    previous_id: Mapped[int | None] = mapped_column(
+        BigId, ForeignKey("memories.id", name="fk_memories_previous_id_memories", ondelete="SET NULL"), index=True
+    )
     importance: Mapped[float] = mapped_column(default=0.0)
     pinned: Mapped[bool] = mapped_column(default=False)
     uses: Mapped[int] = mapped_column(default=0)

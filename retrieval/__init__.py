@@ -4,21 +4,25 @@ The encoders are not imported here, so that importing this package costs no torc
 `retrieval.nano`, `SentenceEncoder` from `retrieval.sentence`, `unpack` from `retrieval.unpacked`.
 """
 
-from retrieval.cache import Append, Entry, Fresh, IndexCache, Plan, Rebuild, Stamp
+from retrieval.bank import Bank, Query, Records
+from retrieval.cache import Append, BankCache, Entry, Fresh, Plan, Rebuild, Stamp
 from retrieval.calibrated import Calibration, Weights
 from retrieval.candidate import Candidate, Ranked
 from retrieval.emotion import EMOTIONS, AnchorTagger, EmotionTagger, blend, cosine_distance, dominant
 from retrieval.encoder import Encoder, Vectors
 from retrieval.index import Hit, Index
+from retrieval.leak import distinct, folded, leaks, shows
 from retrieval.pack import pack
 from retrieval.rank import Strategy, rank
 from retrieval.retention import retention
-from retrieval.units import Turn, Unit, query_key, unit, units
+from retrieval.units import Turn, Unit, query_key, telling, unit, units
 
 __all__ = [
     "EMOTIONS",
     "AnchorTagger",
     "Append",
+    "Bank",
+    "BankCache",
     "Calibration",
     "Candidate",
     "EmotionTagger",
@@ -27,10 +31,11 @@ __all__ = [
     "Fresh",
     "Hit",
     "Index",
-    "IndexCache",
     "Plan",
+    "Query",
     "Ranked",
     "Rebuild",
+    "Records",
     "Stamp",
     "Strategy",
     "Turn",
@@ -39,11 +44,16 @@ __all__ = [
     "Weights",
     "blend",
     "cosine_distance",
+    "distinct",
     "dominant",
+    "folded",
+    "leaks",
     "pack",
     "query_key",
     "rank",
     "retention",
+    "shows",
+    "telling",
     "unit",
     "units",
 ]

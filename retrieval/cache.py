@@ -1,12 +1,12 @@
-"""Indexes kept in memory, up to date with rows that live elsewhere.
+"""Banks kept in memory, up to date with rows that live elsewhere.
 
-The rows are the truth, an index is a copy that may be lost at any time. Whoever holds the rows (asynchronous SQL, which
+The rows are the truth, a bank is a copy that may be lost at any time. Whoever holds the rows (asynchronous SQL, which
 this module knows nothing of) brings a copy up to date in three steps:
 
     plan = cache.plan(key, stamp)                         # stamp: what a reader sees of the rows now
     if isinstance(plan, Fresh): use plan.entry
     rows = all rows, or for Append those not in plan.known
-    entry = cache.apply(key, stamp, ids, vectors, rebuild=isinstance(plan, Rebuild))
+    entry = cache.apply(key, stamp, records, rebuild=isinstance(plan, Rebuild))
     if entry is None: plan again                          # another thread dropped or replaced it meanwhile
 
 The rules the rows must keep: within a revision a row's id and vector never change and rows are only added, in any order
@@ -16,14 +16,13 @@ The rules the rows must keep: within a revision a row's id and vector never chan
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable
 from dataclasses import dataclass, replace
 from threading import Lock
 
 import numpy as np
 
-from retrieval.encoder import Vectors
-from retrieval.index import Ids, Index
+from retrieval.bank import Bank, Records
 
 
 @dataclass(frozen=True)
@@ -38,15 +37,15 @@ class Stamp:
 
 @dataclass(frozen=True)
 class Entry:
-    """An index and the stamp of what is in it. Others may add rows of the same revision to the index at any time."""
+    """A bank and the stamp of what is in it. Others may add rows of the same revision to the bank at any time."""
 
-    index: Index
+    bank: Bank
     stamp: Stamp
 
 
 @dataclass(frozen=True)
 class Fresh:
-    """The index holds all that the stamp promises."""
+    """The bank holds all that the stamp promises."""
 
     entry: Entry
 
@@ -60,14 +59,14 @@ class Append:
 
 @dataclass(frozen=True)
 class Rebuild:
-    """There is no index, or it can't be brought up to date by adding: supply every row."""
+    """There is no bank, or it can't be brought up to date by adding: supply every row."""
 
 
 Plan = Fresh | Append | Rebuild
 
 
 def compare(has: Stamp, wanted: Stamp) -> type[Fresh] | type[Append] | type[Rebuild]:
-    """What an index stamped `has` needs to serve a reader who sees `wanted`.
+    """What a bank stamped `has` needs to serve a reader who sees `wanted`.
 
     Within a revision what readers see only grows, so of two stamps the smaller count is the earlier view: a reader who
     is behind is served by what is ahead. Counts and highest ids that contradict this mean a row vanished: rebuild.
@@ -81,10 +80,10 @@ def compare(has: Stamp, wanted: Stamp) -> type[Fresh] | type[Append] | type[Rebu
     return Append if has.max_id <= wanted.max_id else Rebuild
 
 
-class IndexCache:
-    """Indexes by key, at most `max_bytes` together, dropping the one used least recently. Safe to use from threads.
+class BankCache:
+    """Banks by key, at most `max_bytes` together, dropping the one used least recently. Safe to use from threads.
 
-    The index used last is never dropped, even when it alone is larger than the limit.
+    The bank used last is never dropped, even when it alone is larger than the limit.
     """
 
     def __init__(self, max_bytes: int) -> None:
@@ -97,7 +96,7 @@ class IndexCache:
 
     @property
     def nbytes(self) -> int:
-        """Memory of all indexes, about."""
+        """Memory of all banks, about."""
         with self._lock:
             return self._size()
 
@@ -114,31 +113,27 @@ class IndexCache:
                 return Rebuild()
             verdict = compare(entry.stamp, stamp)
             if verdict is Append:
-                return Append(entry.index.ids)
+                return Append(entry.bank.ids)
             return Fresh(entry) if verdict is Fresh else Rebuild()
 
-    def apply(
-        self, key: Hashable, stamp: Stamp, ids: Sequence[int] | Ids, vectors: Vectors, *, rebuild: bool
-    ) -> Entry | None:
+    def apply(self, key: Hashable, stamp: Stamp, records: Records, *, rebuild: bool) -> Entry | None:
         """Carry a plan out with the rows it asked for, and return the entry; None when an Append must be planned again.
 
-        Ids that another thread added since the plan are skipped. The entry is stamped with what the index then holds,
+        Ids that another thread added since the plan are skipped. The entry is stamped with what the bank then holds,
         so rows that came or went between the stamp and the load are noticed by the next plan. Raises ValueError as
-        `Index.add` does and leaves the cache as it was.
+        `Bank.add` does and leaves the cache as it was.
         """
         if rebuild:
-            return self._put(key, _built(stamp, ids, vectors))
+            return self._put(key, _built(stamp, records))
         with self._lock:
             entry = self._use(key)
             if entry is None or (entry.stamp.revision, entry.stamp.encoder) != (stamp.revision, stamp.encoder):
                 return None
-            known = entry.index.ids
-            new = [n for n, name in enumerate(ids) if name not in known]
-            entry.index.add([int(ids[n]) for n in new], vectors[new])
-            return self._keep(key, Entry(entry.index, _stamp_of(entry.index, stamp)))
+            entry.bank.add(records.take([n for n, name in enumerate(records.ids) if int(name) not in entry.bank]))
+            return self._keep(key, Entry(entry.bank, _stamp_of(entry.bank, stamp)))
 
     def discard(self, key: Hashable) -> None:
-        """Forget an index, if there is one."""
+        """Forget a bank, if there is one."""
         with self._lock:
             self._entries.pop(key, None)
 
@@ -160,21 +155,20 @@ class IndexCache:
         size = self._size()
         while size > self._max_bytes and len(self._entries) > 1:
             _, dropped = self._entries.popitem(last=False)
-            size -= dropped.index.nbytes
+            size -= dropped.bank.nbytes
         return entry
 
     def _size(self) -> int:
-        return sum(entry.index.nbytes for entry in self._entries.values())
+        return sum(entry.bank.nbytes for entry in self._entries.values())
 
 
-def _built(stamp: Stamp, ids: Sequence[int] | Ids, vectors: Vectors) -> Entry:
-    if np.ndim(vectors) != 2:
+def _built(stamp: Stamp, records: Records) -> Entry:
+    if np.ndim(records.vectors) != 2:
         raise ValueError("vectors must have shape [n, dimension], also when n is 0")
-    index = Index(vectors.shape[1])
-    index.add(ids, vectors)
-    return Entry(index, _stamp_of(index, stamp))
+    bank = Bank(records.vectors.shape[1])
+    bank.add(records)
+    return Entry(bank, _stamp_of(bank, stamp))
 
 
-def _stamp_of(index: Index, stamp: Stamp) -> Stamp:
-    ids = index.ids
-    return replace(stamp, count=len(ids), max_id=max(ids, default=0))
+def _stamp_of(bank: Bank, stamp: Stamp) -> Stamp:
+    return replace(stamp, count=len(bank), max_id=bank.newest)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
 import numpy as np
@@ -12,24 +12,22 @@ from retrieval.candidate import Candidate, Ranked, check
 from retrieval.emotion import cosine_distance, dominant
 from retrieval.encoder import Vectors
 from retrieval.retention import DAY, retention
+from retrieval.standard import standardised
 
-_NO_PLACE = "no place left"
-
-# A standardised component counts at most this much, so that one rare word does not outweigh all else.
-_CLIP = 3.0
-# Components that vary less than this over the candidates say nothing about which is better.
-_FLAT = 1e-6
+Numbers = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Weights:
-    """What one standard deviation of a component is worth. Zero switches it off."""
+    """What one standard deviation of a component is worth; of `spoken` and `variety`, all of it. Zero is off."""
 
     semantic: float = 1.0
-    lexical: float = 0.5
-    emotional: float = 0.3
-    recency: float = 0.2
-    importance: float = 0.2
+    lexical: float = 1.0
+    emotional: float = 0.5
+    recency: float = 0.1
+    importance: float = 0.1
+    spoken: float = 0.8
+    variety: float = 0.3
 
 
 @dataclass(frozen=True)
@@ -53,46 +51,50 @@ def rank_calibrated(
 ) -> tuple[Ranked, ...]:
     """Every candidate, the kept ones first, best first; at most `limit` are kept.
 
-    Each component is standardised over the candidates (mean 0, deviation 1, cut at 3), weighted and added; `components`
-    are the summands. A component that does not vary adds 0, a flat or unknown emotion adds 0 and is left out of the
-    deviation. Pinned candidates come first and don't fade. A near-duplicate of a better candidate is dropped. Places
-    that the cap on the mood leaves empty are filled after all. Raises ValueError as `check` does.
+    Each component is standardised over the candidates (mean 0, deviation 1), weighted and added; `components` are the
+    summands. Meaning is the row's own and its surroundings' together. A component that does not vary adds 0, a flat or
+    unknown emotion adds 0 and is left out of the deviation. Pinned candidates come first and don't fade. Places are
+    given one by one: what resembles a row that has one loses by it (maximal marginal relevance, Carbonell and
+    Goldstein 1998), and a near-duplicate of one is dropped. Places that the cap on the mood leaves empty are filled
+    after all. Raises ValueError as `check` does.
     """
     check(candidates, felt, limit)
+    if not candidates:
+        return ()
     how = calibration or Calibration()
     summands = _summands(candidates, felt, how)
-    scores = {one.id: sum(summands[one.id].values()) for one in candidates}
-    order = sorted(candidates, key=lambda one: (not one.pinned, -scores[one.id], one.id))
-    reasons = _Selection(felt, limit, how).run(order)
-    placed = sorted(order, key=lambda one: not reasons[one.id][0])
+    selection = _Selection(candidates, np.sum(list(summands.values()), axis=0), felt, limit, how)
+    reasons = selection.run()
+    summands["variety"] = -how.weights.variety * selection.likeness
+    scores = np.sum(list(summands.values()), axis=0)
+    dropped = sorted(set(range(len(candidates))) - set(selection.kept), key=lambda n: (-scores[n], candidates[n].id))
     return tuple(
-        Ranked(one.id, scores[one.id], summands[one.id], n, *reasons[one.id]) for n, one in enumerate(placed, 1)
+        Ranked(
+            id=candidates[n].id,
+            score=float(scores[n]),
+            components={name: float(column[n]) for name, column in summands.items()},
+            rank=rank,
+            kept=rank <= len(selection.kept),
+            reason=reasons[n],
+        )
+        for rank, n in enumerate([*selection.kept, *dropped], 1)
     )
 
 
-def _summands(
-    candidates: Sequence[Candidate], felt: Vectors | None, how: Calibration
-) -> dict[int, Mapping[str, float]]:
-    columns: dict[str, list[float]] = {
-        "semantic": [one.semantic for one in candidates],
-        "lexical": [one.lexical for one in candidates],
-        "emotional": [_congruence(one, felt, how.floor) for one in candidates],
-        "recency": [_recency(one, how.tau_seconds) for one in candidates],
-        "importance": [one.importance for one in candidates],
+def _summands(candidates: Sequence[Candidate], felt: Vectors | None, how: Calibration) -> dict[str, Numbers]:
+    columns: Mapping[str, Numbers] = {
+        "semantic": standardised(
+            standardised([one.semantic for one in candidates])
+            + standardised([np.nan if one.context is None else one.context for one in candidates])
+        ),
+        "lexical": standardised([one.lexical for one in candidates]),
+        "emotional": standardised([_congruence(one, felt, how.floor) for one in candidates]),
+        "recency": standardised([_recency(one, how.tau_seconds) for one in candidates]),
+        "importance": standardised([one.importance for one in candidates]),
+        "spoken": np.array([one.spoken for one in candidates]),
     }
     weights = asdict(how.weights)
-    weighted = {name: weights[name] * _standardised(values) for name, values in columns.items()}
-    return {one.id: {name: float(column[n]) for name, column in weighted.items()} for n, one in enumerate(candidates)}
-
-
-def _standardised(values: Iterable[float]) -> NDArray[np.float64]:
-    """Mean 0 and deviation 1 over the values that are known (not NaN); the unknown ones become 0."""
-    column = np.array(list(values), dtype=np.float64)
-    known = column[~np.isnan(column)]
-    if known.size < 2 or known.std() < _FLAT:
-        return np.zeros_like(column)
-    standard: NDArray[np.float64] = np.clip((column - known.mean()) / known.std(), -_CLIP, _CLIP)
-    return np.nan_to_num(standard)
+    return {name: weights[name] * column for name, column in columns.items()}
 
 
 def _congruence(one: Candidate, felt: Vectors | None, floor: float) -> float:
@@ -107,48 +109,87 @@ def _recency(one: Candidate, tau_seconds: float) -> float:
 
 
 class _Selection:
-    """Walks the candidates from best to worst and gives places away."""
+    """Gives places away one by one. `kept` are places of candidates, best first."""
 
-    def __init__(self, felt: Vectors | None, limit: int, how: Calibration) -> None:
-        self._how = how
+    def __init__(
+        self, candidates: Sequence[Candidate], scores: Numbers, felt: Vectors | None, limit: int, how: Calibration
+    ) -> None:
+        self._candidates = candidates
+        self._scores = scores
         self._limit = limit
+        self._how = how
         self._mood = None if felt is None else dominant(felt, how.floor)
         self._cap = max(1, int(how.congruent * limit + 1e-9))
-        self._kept: list[Candidate] = []
+        self._congruent = np.array([self._shares_mood(one) for one in candidates])
+        self._cosines = _cosines(candidates)
+        self._typical = float(np.nanmean(self._cosines)) if not np.isnan(self._cosines).all() else 0.0
+        self.likeness = np.zeros(len(candidates))
+        self.kept: list[int] = []
 
-    def run(self, order: Sequence[Candidate]) -> dict[int, tuple[bool, str]]:
-        """For each id whether it was kept, and why."""
-        reasons: dict[int, tuple[bool, str]] = {}
-        waiting = []
-        for one in order:
-            if not one.pinned and self._shares_mood(one) and sum(map(self._shares_mood, self._kept)) >= self._cap:
-                waiting.append(one)
-            else:
-                reasons[one.id] = self._place(one)
-        for one in waiting:
-            kept, reason = self._place(one)
-            full = f"gave way: {self._cap} of {self._limit} places may share the mood's {self._mood}"
-            reasons[one.id] = (kept, full if reason == _NO_PLACE else reason)
+    def run(self) -> list[str]:
+        """For each candidate why it was kept or not."""
+        reasons = ["no place left"] * len(self._candidates)
+        open_to = np.ones(len(self._candidates), np.bool_)
+        while open_to.any() and len(self.kept) < self._limit:
+            best = self._best(open_to)
+            open_to[best] = False
+            reasons[best] = self._place(best)
+        self._explain_the_rest(open_to, reasons)
         return reasons
 
-    def _place(self, one: Candidate) -> tuple[bool, str]:
-        twin = None if one.pinned else self._twin(one)
+    def _best(self, open_to: NDArray[np.bool_]) -> int:
+        """The best of those that are open: pinned ones first, those that the mood's cap holds back last."""
+        pinned = np.array([one.pinned for one in self._candidates])
+        capped = self._full_of_mood() & self._congruent & ~pinned
+        ids = np.array([one.id for one in self._candidates])
+        worth = self._scores - self._how.weights.variety * self.likeness
+        order = np.lexsort((ids, -worth, capped, ~pinned, ~open_to))
+        return int(order[0])
+
+    def _place(self, best: int) -> str:
+        one = self._candidates[best]
+        twin = None if one.pinned else self._twin(best)
         if twin is not None:
-            return False, f"says nearly the same as {twin}"
-        if len(self._kept) >= self._limit:
-            return False, _NO_PLACE
-        self._kept.append(one)
-        return True, "pinned" if one.pinned else "among the best"
+            return f"says nearly the same as {twin}"
+        if not np.isnan(self._cosines[best]).all():
+            likeness = np.clip((self._cosines[best] - self._typical) / (1 - self._typical + 1e-9), 0.0, 1.0)
+            others = np.ones(len(self._candidates), np.bool_)
+            others[[*self.kept, best]] = False
+            self.likeness[others] = np.fmax(self.likeness, np.nan_to_num(likeness))[others]
+        self.kept.append(best)
+        return "pinned" if one.pinned else "among the best"
+
+    def _explain_the_rest(self, left: NDArray[np.bool_], reasons: list[str]) -> None:
+        """What there was no place for: repeats, and those that gave way to other moods."""
+        worst = min((self._scores[n] for n in self.kept), default=np.inf)
+        for n in np.flatnonzero(left):
+            twin = self._twin(int(n))
+            if twin is not None:
+                reasons[n] = f"says nearly the same as {twin}"
+            elif self._full_of_mood() and self._congruent[n] and self._scores[n] > worst:
+                reasons[n] = f"gave way: {self._cap} of {self._limit} places may share the mood's {self._mood}"
+
+    def _full_of_mood(self) -> bool:
+        return int(self._congruent[self.kept].sum()) >= self._cap
 
     def _shares_mood(self, one: Candidate) -> bool:
         if self._mood is None or one.emotion is None:
             return False
         return dominant(one.emotion, self._how.floor) == self._mood
 
-    def _twin(self, one: Candidate) -> int | None:
-        if one.vector is None:
-            return None
-        for kept in self._kept:
-            if kept.vector is not None and float(np.dot(kept.vector, one.vector)) > self._how.duplicate:
-                return kept.id
-        return None
+    def _twin(self, n: int) -> int | None:
+        """The id of a kept row that says nearly the same."""
+        near = [kept for kept in self.kept if self._cosines[n, kept] > self._how.duplicate]
+        return self._candidates[near[0]].id if near else None
+
+
+def _cosines(candidates: Sequence[Candidate]) -> Numbers:
+    """Between all candidates; NaN to itself and where a vector is unknown."""
+    known = [n for n, one in enumerate(candidates) if one.vector is not None]
+    vectors = [one.vector for one in candidates if one.vector is not None]
+    cosines = np.full((len(candidates), len(candidates)), np.nan)
+    if known:
+        table = np.stack(vectors).astype(np.float64)
+        cosines[np.ix_(known, known)] = table @ table.T
+    np.fill_diagonal(cosines, np.nan)
+    return cosines

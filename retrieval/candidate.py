@@ -15,9 +15,10 @@ from retrieval.encoder import Vectors
 class Candidate:
     """What is known of a line or a memory that may be recalled.
 
-    `semantic` is the cosine to the query, `emotion` float32 [8] or None when it was never tagged, `importance` 0 to 1,
-    `uses` how often it was recalled before, `vector` the unit embedding or None when near-duplicates don't matter,
-    `lexical` a term score such as BM25 on any scale, higher for better.
+    `semantic` is the cosine to the query, `context` that of the row with what was said around it (None where rows stand
+    alone), `lexical` a term score such as BM25 on any scale, higher for better. `spoken` is 1 when the query names who
+    said it. `emotion` is float32 [8] or None when it was never tagged, `importance` 0 to 1, `uses` how often it was
+    recalled before, `vector` the unit embedding or None when near-duplicates don't matter.
     """
 
     id: int
@@ -29,6 +30,8 @@ class Candidate:
     pinned: bool = False
     vector: Vectors | None = None
     lexical: float = 0.0
+    context: float | None = None
+    spoken: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -52,10 +55,20 @@ def check(candidates: Sequence[Candidate], felt: Vectors | None, limit: int) -> 
         raise ValueError(f"the limit must be 0 or more, not {limit}")
     if len({one.id for one in candidates}) < len(candidates):
         raise ValueError("the same id was given for two candidates")
+    numbers = np.array([_numbers(one) for one in candidates], np.float64).reshape(len(candidates), 7)
+    if not np.isfinite(numbers).all():
+        bad = int(np.argmin(np.isfinite(numbers).all(axis=1)))
+        raise ValueError(f"candidate {candidates[bad].id} has a number that is not finite: {_numbers(candidates[bad])}")
+    _check_emotion(felt, "the query")
     for one in candidates:
-        numbers = (one.semantic, one.lexical, one.age_seconds, one.importance, one.uses)
-        if not np.isfinite(numbers).all():
-            raise ValueError(f"candidate {one.id} has a number that is not finite: {numbers}")
-    for whose, emotion in [("the query", felt), *((f"candidate {one.id}", one.emotion) for one in candidates)]:
-        if emotion is not None and (np.shape(emotion) != (len(EMOTIONS),) or not np.isfinite(emotion).all()):
-            raise ValueError(f"the emotion of {whose} must be {len(EMOTIONS)} finite numbers")
+        _check_emotion(one.emotion, f"candidate {one.id}")
+
+
+def _numbers(one: Candidate) -> tuple[float, ...]:
+    context = 0.0 if one.context is None else one.context
+    return one.semantic, context, one.lexical, one.spoken, one.age_seconds, one.importance, one.uses
+
+
+def _check_emotion(emotion: Vectors | None, whose: str) -> None:
+    if emotion is not None and (np.shape(emotion) != (len(EMOTIONS),) or not np.isfinite(emotion).all()):
+        raise ValueError(f"the emotion of {whose} must be {len(EMOTIONS)} finite numbers")

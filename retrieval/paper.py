@@ -16,17 +16,19 @@ product of c-m zero whatever is talked about.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from retrieval.candidate import Candidate, Ranked, check
-from retrieval.emotion import EMOTIONS, cosine_distance
+from retrieval.emotion import EMOTIONS
 from retrieval.encoder import Vectors
 
 _Distances = tuple[float, float]
+_Floats = NDArray[np.float64]
 
-_COMBINED: Mapping[str, Callable[[float, float], float]] = {
+_COMBINED: Mapping[str, Callable[[Any, Any], Any]] = {
     "ordinary": lambda d_sem, d_emo: d_sem,
     "c-a": lambda d_sem, d_emo: d_sem + d_emo,
     "c-m": lambda d_sem, d_emo: d_sem * d_emo,
@@ -53,15 +55,56 @@ def rank_by_paper(
         return _two_stages(distances, _STAGES[strategy], limit, pool)
     if strategy not in _COMBINED:
         raise ValueError(f"{strategy!r} is not one of {', '.join(STRATEGIES)}")
-    combined = {name: _COMBINED[strategy](*pair) for name, pair in distances.items()}
+    combined = {
+        name: float(_COMBINED[strategy](np.float64(pair[0]), np.float64(pair[1]))) for name, pair in distances.items()
+    }
     order = sorted(combined, key=lambda name: (combined[name], distances[name], name))
     return tuple(_ranked(name, combined[name], distances[name], n, limit) for n, name in enumerate(order, 1))
 
 
+def nearest_by_paper(
+    cosines: Vectors,
+    emotions: Vectors,
+    felt: Vectors | None,
+    strategy: str,
+    *,
+    ids: NDArray[np.int64],
+    limit: int = 10,
+    without: NDArray[np.int64] | None = None,
+) -> NDArray[np.int64]:
+    """The places of the rows that `rank_by_paper` has to see to keep what it would keep of all rows, int64.
+
+    `cosines` [n] to the query and `emotions` [n, 8] are those of all rows, `ids` [n] break ties, the places `without`
+    are left out. Twice as many as `limit`: the pool of the two-stage strategies, and for the others the runners-up.
+    """
+    semantic = _semantic_distances(cosines)
+    emotional = _emotional_distances(emotions, felt)
+    pair = (semantic, emotional)
+    first = pair[_STAGES[strategy][0]] if strategy in _STAGES else _COMBINED[strategy](*pair)
+    order = np.lexsort((ids, *((emotional, semantic) if strategy != "s-e" else (semantic, emotional)), first))
+    if without is not None and len(without):
+        order = order[~np.isin(order, without)]
+    near: NDArray[np.int64] = order[: 2 * limit]
+    return near
+
+
 def _distances(one: Candidate, felt: Vectors | None) -> _Distances:
-    """d_sem, which for unit vectors is sqrt(2 - 2 cos), and d_emo, rounded so that equal emotions are at exactly 0."""
-    d_sem = float(np.sqrt(max(0.0, 2.0 - 2.0 * one.semantic)))
-    return d_sem, round(max(0.0, cosine_distance(_scores(felt), _scores(one.emotion))), 12)
+    emotion = np.zeros(len(EMOTIONS), np.float32) if one.emotion is None else one.emotion
+    semantic = _semantic_distances(np.array([one.semantic]))
+    return float(semantic[0]), float(_emotional_distances(np.asarray(emotion)[None, :], felt)[0])
+
+
+def _semantic_distances(cosines: NDArray[np.floating[Any]]) -> _Floats:
+    """d_sem, which for unit vectors is sqrt(2 - 2 cos)."""
+    return np.sqrt(np.maximum(0.0, 2.0 - 2.0 * np.asarray(cosines, np.float64)))
+
+
+def _emotional_distances(emotions: Vectors, felt: Vectors | None) -> _Floats:
+    """d_emo of rows [n, 8] to the query, rounded so that equal emotions are at exactly 0."""
+    one, other = _scores(emotions), _scores(felt)
+    lengths = np.linalg.norm(one, axis=1) * np.linalg.norm(other)
+    distances: _Floats = np.round(np.maximum(0.0, 1.0 - one @ other / lengths), 12)
+    return distances
 
 
 def _scores(emotion: Vectors | None) -> NDArray[np.float64]:

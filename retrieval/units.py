@@ -55,9 +55,8 @@ def unit(dialogue: Sequence[Turn], roles: str | Collection[str]) -> Unit | None:
 def units(dialogues: Iterable[Sequence[Turn]], roles: str | Collection[str], context: int = 6) -> tuple[Unit, ...]:
     """Units of many scenes: one for each time the character speaks, with up to `context` turns before it.
 
-    Turns the character speaks in a row are one answer. Repeats of key and answer are dropped, as are units where the
-    character says less than 10 characters (4 words where it uses no Chinese characters) in the mean; but all are kept
-    when fewer than 20 would be left. Raises ValueError when `context` is negative.
+    Turns the character speaks in a row are one answer. Repeats of key and answer are dropped, and only `telling` units
+    are kept. Raises ValueError when `context` is negative.
     """
     if context < 0:
         raise ValueError(f"context must be 0 turns or more, not {context}")
@@ -66,8 +65,19 @@ def units(dialogues: Iterable[Sequence[Turn]], roles: str | Collection[str], con
     for dialogue in dialogues:
         for found in _cut(tuple(dialogue), names, context):
             cut.setdefault((found.key, found.answer), found)
-    telling = tuple(found for found in cut.values() if not _is_short(found, names))
-    return telling if len(telling) >= _MIN_UNITS else tuple(cut.values())
+    return telling(cut.values(), names)
+
+
+def telling(found: Iterable[Unit], roles: str | Collection[str]) -> tuple[Unit, ...]:
+    """The units that show how the character talks, or all of them when fewer than 20 do.
+
+    A unit is left out when what the character says in it has less than 10 characters in the mean (4 words where it uses
+    no Chinese characters). 10 and 20 are Index's numbers; 20 is how many it retrieves.
+    """
+    names = _names(roles)
+    every = tuple(found)
+    long = tuple(piece for piece in every if not _is_short(piece, names))
+    return long if len(long) >= _MIN_UNITS else every
 
 
 def query_key(history: Sequence[Turn], roles: str | Collection[str], context: int = 6) -> str:

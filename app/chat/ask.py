@@ -56,8 +56,10 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class Feeling:
-    """How it feels now: vectors of the last message and of the talk; its emotion and the mood, float32 [8]."""
+    """How it feels now: the last message and the talk, with their vectors; its emotion and the mood, float32 [8]."""
 
+    said_text: str
+    talk_text: str
     said: Floats
     talk: Floats
     emotion: Floats

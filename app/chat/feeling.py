@@ -27,7 +27,7 @@ async def feel(services: Services, known: Known) -> Feeling:
     texts = [said, talk_key(known.place.history, known.character.name)]
     vectors = await services.embedding.queries(texts)
     emotion = (await services.embedding.feel([said], vectors[:1]))[0]
-    return Feeling(vectors[0], vectors[1], emotion, blend(known.bond.mood, emotion, INERTIA))
+    return Feeling(said, texts[1], vectors[0], vectors[1], emotion, blend(known.bond.mood, emotion, INERTIA))
 
 
 def talk_key(history: tuple[Message, ...], character: str) -> str:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from sqlalchemy import or_, select
+from sqlalchemy import Row, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.chat.ask import Ask, Feeling, Known, Recalled
@@ -14,15 +15,30 @@ from app.chat.resolve import in_scope
 from app.chat.setting import Opening
 from app.indexes import catch_up
 from app.services import Services
-from app.tables import Floats, Line, Memory, now
+from app.settings import Strategy
+from app.tables import Line, Memory, now
 from models.scene import Language
-from retrieval.index import Index
-from retrieval.rank import Candidate, Ranked, rank
+from retrieval.bank import Bank, Query
+from retrieval.candidate import Candidate, Ranked
+from retrieval.leak import fold, shown
+from retrieval.rank import rank
+from retrieval.terms import terms
 
-CANDIDATES = 32
-"""How many nearest rows are ranked."""
 SAID_SHARE = 0.7
 """How much the last message counts, against the running conversation, when memories are looked up."""
+TOLD_CHARACTERS = 200
+"""Of a candidate that was dropped, in the trace."""
+FEW_TERMS = 3
+"""A message with fewer terms than this is looked up by the words of the talk before it, too."""
+ALREADY_SAID = "its answer is in this conversation already"
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What may be recalled, with the rows it comes from."""
+
+    candidates: Sequence[Candidate]
+    rows: Mapping[int, Any]
 
 
 async def recall(services: Services, ask: Ask, known: Known, feeling: Feeling, opening: Opening) -> Recalled:
@@ -30,70 +46,98 @@ async def recall(services: Services, ask: Ask, known: Known, feeling: Feeling, o
     settings = services.settings
     strategy = ask.strategy or known.character.strategy or settings.strategy
     async with services.db.read() as db:
-        line_rows, near_lines = await _near_lines(services, db, known, feeling)
-        memory_rows, near_memories = await _near_memories(services, db, known, feeling, opening.seen_ids)
-    lines = rank(near_lines, feeling.mood, strategy=strategy, limit=settings.recall_lines)
-    memories = rank(near_memories, feeling.mood, strategy=strategy, limit=settings.recall_memories)
-    recalled = [memory_rows[ranked.id] for ranked in memories if ranked.kept]
+        found_lines = await _near_lines(services, db, known, feeling, strategy)
+        found_memories = await _near_memories(services, db, known, feeling, strategy, opening.seen_ids)
+    lines = _rank_unsaid(found_lines, feeling, strategy, settings.recall_lines, opening)
+    memories = rank(found_memories.candidates, feeling.mood, strategy=strategy, limit=settings.recall_memories)
+    line_rows, memory_rows = found_lines.rows, found_memories.rows
+    kept = [memory_rows[ranked.id] for ranked in memories if ranked.kept]
     return Recalled(
         strategy=strategy,
         lines=tuple(_line_text(line_rows[ranked.id], known.character.language) for ranked in lines if ranked.kept),
-        memories=tuple(f"({row.created_at:%Y-%m-%d}) {row.text}" for row in recalled),
-        memory_ids=tuple(row.id for row in recalled),
+        memories=tuple(f"({row.created_at:%Y-%m-%d}) {row.text}" for row in kept),
+        memory_ids=tuple(row.id for row in kept),
         considered_lines=tuple(_told(r, key=line_rows[r.id].key, answer=line_rows[r.id].answer) for r in lines),
         considered_memories=tuple(_told(r, text=memory_rows[r.id].text) for r in memories),
     )
 
 
 async def _near_lines(
-    services: Services, db: AsyncSession, known: Known, feeling: Feeling
-) -> tuple[Mapping[int, Line], list[Candidate]]:
+    services: Services, db: AsyncSession, known: Known, feeling: Feeling, strategy: Strategy
+) -> Found:
     mine = (Line.character_id == known.scope.character_id, Line.encoder == known.lines.encoder)
-    index = await catch_up(
+    bank = await catch_up(
         db, services.lines, known.scope.character_id, known.lines, Line, mine, services.embedding.encoder.dimension
     )
-    scores = _nearest(index, feeling.talk, CANDIDATES)
-    rows = {row.id: row for row in await db.scalars(select(Line).where(*mine, Line.id.in_(scores)))}
-    return rows, [
-        Candidate(id=row.id, semantic=scores[row.id], emotion=row.emotion, vector=row.vector) for row in rows.values()
-    ]
+    query = Query(feeling.talk, terms(feeling.talk_text), feeling.mood)
+    candidates = bank.find(query, strategy, limit=services.settings.recall_lines)
+    columns = select(Line.id, Line.key, Line.answer, Line.dialogue)
+    rows = {row.id: row for row in await db.execute(columns.where(*mine, Line.id.in_([one.id for one in candidates])))}
+    return Found([one for one in candidates if one.id in rows], rows)
 
 
 async def _near_memories(
-    services: Services, db: AsyncSession, known: Known, feeling: Feeling, seen: frozenset[str]
-) -> tuple[Mapping[int, Memory], list[Candidate]]:
+    services: Services, db: AsyncSession, known: Known, feeling: Feeling, strategy: Strategy, seen: frozenset[str]
+) -> Found:
     """Memories near the moment and all pinned ones, without the exchanges that the prompt shows anyway."""
     mine = (*in_scope(known.scope), Memory.encoder == known.memories.encoder)
-    index = await catch_up(
+    bank = await catch_up(
         db, services.memories, known.scope, known.memories, Memory, mine, services.embedding.encoder.dimension
     )
-    query = feeling.said * SAID_SHARE + feeling.talk * (1 - SAID_SHARE)
-    query = (query / np.linalg.norm(query)).astype(np.float32)
-    scores = _nearest(index, query, CANDIDATES + len(seen))
-    found = await db.scalars(select(Memory).where(*mine, or_(Memory.id.in_(scores), Memory.pinned)))
-    rows = {row.id: row for row in found if row.message_id not in seen}
+    shown = await db.scalars(select(Memory.id).where(*mine, Memory.message_id.in_(seen)))
+    pinned = await db.scalars(select(Memory.id).where(*mine, Memory.pinned))
+    candidates = _memory_candidates(services, bank, feeling, strategy, frozenset(shown), frozenset(pinned))
+    columns = select(Memory.id, Memory.text, Memory.created_at, Memory.importance, Memory.uses, Memory.pinned).where(
+        *mine, Memory.id.in_([one.id for one in candidates])
+    )
+    rows = {row.id: row for row in await db.execute(columns)}
     present = now()
-    return rows, [
-        Candidate(
-            id=row.id,
-            semantic=scores.get(row.id, float(query @ row.vector)),
-            emotion=row.emotion,
-            age_seconds=max(0.0, (present - row.created_at).total_seconds()),
-            importance=row.importance,
-            uses=row.uses,
-            pinned=row.pinned,
-            vector=row.vector,
-        )
-        for row in rows.values()
-    ]
+    return Found(
+        [
+            replace(
+                one,
+                age_seconds=max(0.0, (present - rows[one.id].created_at).total_seconds()),
+                importance=rows[one.id].importance,
+                uses=rows[one.id].uses,
+                pinned=rows[one.id].pinned,
+            )
+            for one in candidates
+            if one.id in rows
+        ],
+        rows,
+    )
 
 
-def _nearest(index: Index, query: Floats, k: int) -> dict[int, float]:
-    """Ids and cosines of the nearest rows. A flat search of thousands takes less than handing it to a thread."""
-    return {hit.id: hit.score for hit in index.search(query[None, :], k)[0]}
+def _memory_candidates(
+    services: Services, bank: Bank, feeling: Feeling, strategy: Strategy, shown: frozenset[int], pinned: frozenset[int]
+) -> Sequence[Candidate]:
+    vector = feeling.said * SAID_SHARE + feeling.talk * (1 - SAID_SHARE)
+    words = terms(feeling.said_text)
+    if len(words) < FEW_TERMS:
+        words = np.concatenate([words, terms(feeling.talk_text)])
+    query = Query((vector / np.linalg.norm(vector)).astype(np.float32), words, feeling.mood)
+    return bank.find(query, strategy, limit=services.settings.recall_memories, without=shown, pinned=pinned)
 
 
-def _line_text(line: Line, language: Language) -> str:
+def _rank_unsaid(
+    found: Found, feeling: Feeling, strategy: Strategy, limit: int, opening: Opening
+) -> tuple[Ranked, ...]:
+    """The lines ranked, without those whose answer the prompt's history shows: they come last, with that reason."""
+    history = fold([message.content for message in opening.scene.history])
+    candidates = list(found.candidates)
+    said: list[Ranked] = []
+    while True:
+        ranked = rank(candidates, feeling.mood, strategy=strategy, limit=limit)
+        fresh = [r for r in ranked if r.kept and shown(history, fold(found.rows[r.id].answer.splitlines()))]
+        if not fresh:
+            last = [replace(r, rank=n, kept=False, reason=ALREADY_SAID) for n, r in enumerate(said, len(ranked) + 1)]
+            return (*ranked, *last)
+        said += fresh
+        gone = {r.id for r in fresh}
+        candidates = [one for one in candidates if one.id not in gone]
+
+
+def _line_text(line: Row[Any], language: Language) -> str:
     colon = "：" if language == "zh" else ": "
     return "\n".join(f"{speaker}{colon}{text}" for speaker, text in line.dialogue)
 
@@ -102,7 +146,7 @@ def _told(ranked: Ranked, **texts: str) -> dict[str, Any]:
     """A candidate as the trace tells it."""
     return {
         "id": ranked.id,
-        **texts,
+        **{name: text if ranked.kept else text[:TOLD_CHARACTERS] for name, text in texts.items()},
         "score": round(ranked.score, 4),
         "components": {name: round(value, 4) for name, value in ranked.components.items()},
         "rank": ranked.rank,

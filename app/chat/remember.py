@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from sqlalchemy import case, update
+from sqlalchemy import Row, case, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.bond.affinity import moved, stage_of
 from app.bond.store import lock_bond
 from app.chat.ask import Outcome, Turn
+from app.chat.resolve import in_scope
 from app.chat.speak import Speech
 from app.chat.trace import explain
-from app.memory.formation import exchange, importance
+from app.memory.formation import exchange, importance, memory_terms
 from app.services import Services
 from app.sessions.store import append, child
 from app.tables import Bond, Memory, Session, Trace, now
 from models.scene import Message
+from retrieval.context import in_context
 
 TITLE_CHARS = 60
 
@@ -53,7 +55,10 @@ async def _form_memory(services: Services, turn: Turn, speech: Speech) -> Memory
     """The exchange with its vector and its feeling: what the user said weighs as much as the whole."""
     said = turn.known.place.history[-1].content
     text = exchange(turn.scene.user, said, turn.scene.character, speech.said)
-    vectors = await services.embedding.passages([text])
+    created = now()
+    previous = await _previous(services, turn)
+    before = previous.text if previous else ""
+    vectors = await services.embedding.passages([text, in_context(text, before, created)])
     scope = turn.known.scope
     return Memory(
         owner=scope.owner,
@@ -61,12 +66,27 @@ async def _form_memory(services: Services, turn: Turn, speech: Speech) -> Memory
         character_id=scope.character_id,
         session_id=turn.session_id,
         text=text,
-        encoder=services.embedding.encoder.id,
+        encoder=services.recipe,
         vector=vectors[0],
+        context=vectors[1],
+        terms=memory_terms(text, created),
+        previous_id=previous.id if previous else None,
         emotion=turn.feeling.emotion,
         importance=importance(said, turn.feeling.emotion),
-        created_at=now(),
+        created_at=created,
     )
+
+
+async def _previous(services: Services, turn: Turn) -> Row[int, str] | None:
+    """The id and the text of the exchange before this one on the same branch, if it is remembered."""
+    place = turn.known.place
+    told = zip(place.ids, place.history, strict=True)
+    earlier = [message_id for message_id, message in told if message_id and message.role == "user"][-2:]
+    # A regenerated turn's own message is stored already; its first try must not count as what was said before.
+    earlier = [message_id for message_id in earlier if message_id != place.ids[-1]][-1:]
+    query = select(Memory.id, Memory.text).where(*in_scope(turn.known.scope), Memory.message_id.in_(earlier))
+    async with services.db.read() as db:
+        return (await db.execute(query.order_by(Memory.id.desc()).limit(1))).first()
 
 
 async def _keep_session(db: AsyncSession, turn: Turn) -> None:

@@ -18,7 +18,7 @@ from retrieval.cache import Stamp
 
 async def resolve(services: Services, ask: Ask) -> Known:
     """The start of a turn; raises `NotFound` when the character or the session is not the caller's."""
-    encoder = services.embedding.encoder.id
+    encoder = services.recipe
     async with services.db.read() as db:
         row = await find(db, ask.caller, ask.slug)
         scope = Scope(ask.caller.owner, ask.user, row.id)

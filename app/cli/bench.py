@@ -40,3 +40,84 @@ def bench_emotion(
     from app.bench.emotion import run
 
     run(data, passages)
+
+
+@bench.command("lines")
+def bench_lines(
+    data: Annotated[Path, typer.Option(help="Contexts in CharacterEval's form: a JSON array of {role, context}.")],
+) -> None:
+    """How near recalled lines come to what a character really said next.
+
+    Systems: `moodline`, `dense`, `bm25`, `index-classic`, `random`, `oracle`. Example:
+    `moodline bench lines --data charactereval/contexts.json`.
+    """
+    from app.bench.lines import run
+
+    run(data)
+
+
+@bench.command("characters")
+def bench_characters(
+    data: Annotated[Path, typer.Option(help="Folder of NAME.txt files: rows of paragraph, question, answer, tabs.")],
+) -> None:
+    """Whether a question to a character finds its paragraph, and how many rows of others come with it.
+
+    Systems: `moodline`, `dense`, `bm25`, `rrf`, `unscoped` (one index for all characters). Example:
+    `moodline bench characters --data character100`.
+    """
+    from app.bench.characters import run
+
+    run(data)
+
+
+@bench.command("index")
+def bench_index(
+    rows: Annotated[str, typer.Option(help="Numbers of rows, with commas between.")] = "10000,100000",
+    data: Annotated[
+        Path | None, typer.Option(help="A text file, one text a line; synthetic vectors without it.")
+    ] = None,
+    systems: Annotated[str, typer.Option(help="Only these, with commas between.")] = "",
+) -> None:
+    """Time searching, filling and catching up, and count what approximate search misses.
+
+    Systems: `moodline` (as the server uses it), `moodline exact`, `numpy`, and of `hnswlib`, `usearch`, `sqlite-vec`
+    and `lancedb` those that are installed. Example: `moodline bench index --rows 10000,1000000 --data texts.txt`.
+    """
+    try:
+        counts = [int(count) for count in rows.split(",")]
+    except ValueError:
+        counts = [0]
+    if min(counts) < 1:
+        raise typer.BadParameter("give whole numbers above 0, such as 10000,100000", param_hint="--rows")
+    from app.bench.index import run
+
+    run(counts, data, [name.strip() for name in systems.split(",") if name.strip()])
+
+
+@bench.command("memory")
+def bench_memory(
+    data: Annotated[Path, typer.Option(help="Conversations in LoCoMo's form: a JSON array.")],
+) -> None:
+    """Whether a question finds the turns that answer it, long afterwards.
+
+    Recall@5, 10 and 20 and MRR of LoCoMo's evidence turns, over categories 1 to 4 and for each. Systems: `moodline`,
+    `ordinary` (the paper's), `dense`, `bm25`, `rrf`. Example: `moodline bench memory --data locomo10.json`.
+    """
+    from app.bench.memory import run
+
+    run(data)
+
+
+@bench.command("recall")
+def bench_recall(
+    rows: Annotated[int, typer.Option(min=1, help="Past lines, and memories as many.")] = 10_000,
+    turns: Annotated[int, typer.Option(min=2, help="Turns to time.")] = 200,
+    data: Annotated[Path | None, typer.Option(help="A text file, one text a line; made-up texts without it.")] = None,
+) -> None:
+    """Time what recalling costs a turn: embedding, two searches, ranking; and loading and adding rows.
+
+    Systems: `moodline` and `ordinary` (the paper's plain retrieval). Example: `moodline bench recall --rows 100000`.
+    """
+    from app.bench.recall import run
+
+    run(rows, turns, data)

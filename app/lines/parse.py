@@ -3,8 +3,8 @@
 - `jsonl`: `{"role", "content"}` a line (or `speaker`, `text`), or `{"dialogue": [[speaker, text], …], "emotion"?}`.
 - `csv`: a header with `对话` or `dialogue`, whose cells hold `说话人：台词` lines, a dialogue a row; or with a speaker
   and a text column, a turn a row. Commas, tabs or semicolons separate the columns.
-- `script`: `角色：台词`, `角色（动作）：台词`, `NAME (action): line`. Headings (`第三场`, `ACT II`, `INT.`, `***`) end
-  a dialogue; lines in brackets and what comes before the first speaker are skipped; any other line continues a turn.
+- `script`: `角色：台词`, `角色（动作）：台词`, `NAME (action): line`, or the name alone above what is said; see
+  `app/lines/script.py`.
 
 Rows of one turn form a dialogue while `act_id`, `diag_id` and `dialogue_id`, those they have, stay the same; without
 these while `scene` does, and until a blank line. A dialogue has an emotion when its rows name one and no other. Where
@@ -22,6 +22,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from app.lines.script import scenes
 from app.text import clean
 from retrieval.units import Turn
 
@@ -80,7 +81,7 @@ def parse(
         case "csv":
             dialogues = tuple(_group(_csv_rows(lines)))
         case _:
-            dialogues = tuple(map(Dialogue, _script(lines)))
+            dialogues = tuple(map(Dialogue, scenes(lines)))
     if not dialogues:
         raise ParseError("Nothing is said in this file; expected `speaker: text` lines, JSON rows or a CSV table.")
     return dialogues
@@ -156,7 +157,7 @@ class _Row:
         if isinstance(whole, list):
             pairs = [pair if isinstance(pair, list) and len(pair) == 2 else (None, None) for pair in whole]
             return [turn for pair in pairs for turn in self._turn(*pair)]
-        said = list(itertools.chain(*_script(whole.split("\n")))) if isinstance(whole, str) else []
+        said = list(itertools.chain(*scenes(whole.split("\n")))) if isinstance(whole, str) else []
         if not said:
             raise ParseError("expected a dialogue of `speaker: text` lines or of [speaker, text] pairs.", self.line)
         return [Turn(clean(turn.speaker), clean(turn.text)) for turn in said]
@@ -236,65 +237,5 @@ def _names(header: str, separator: str) -> list[str]:
     return [name.strip().strip('"').strip().lower() for name in header.split(separator)]
 
 
-def _script(lines: Sequence[str]) -> Iterator[tuple[Turn, ...]]:
-    """The scenes of a script. A name is trusted more when it is seen again, so all lines are looked at twice."""
-    spoken = (_SPOKEN.match(line.strip()) for line in lines)
-    seen = Counter(_name(line) for line in spoken if line and line["mark"] != "；")
-    turns: list[tuple[str, list[str]]] = []
-    for line in (*map(str.strip, lines), "***"):
-        if _RULE.fullmatch(line) or _HEADING.fullmatch(line.strip("【】[]*=# ")):
-            if scene := tuple(Turn(name, "\n".join(said)) for name, said in turns if said):
-                yield scene
-            turns = []
-        elif speech := _speech(line, seen):
-            turns.append((speech[0], [speech[1]] if speech[1] else []))
-        elif turns and line and not _DIRECTION.fullmatch(line):
-            turns[-1][1].append(line)
-
-
-def _speech(line: str, seen: Counter[str]) -> tuple[str, str] | None:
-    """Who speaks on this line and what, or None when it only looks like it (`10:30`, `http://`, `注意：`).
-
-    A semicolon typed for the colon (`皇帝；`) is read as one behind a name that is known.
-    """
-    if not (spoken := _SPOKEN.match(line)):
-        return None
-    name, text = _name(spoken), spoken["text"].strip()
-    slip = spoken["mark"] == "；" and not seen[name]
-    clock = name[-1:].isdigit() and text[:1].isdigit()
-    return None if slip or clock or text.startswith("//") or not _is_name(name, seen[name] > 1) else (name, text)
-
-
-def _name(spoken: re.Match[str]) -> str:
-    return spoken["name"].strip("*_【】「」 \u3000")
-
-
-def _is_name(name: str, again: bool) -> bool:
-    """Whether this can be a speaker. A long name, or one in lower-case words, has to come `again` in the file."""
-    if not any(map(str.isalpha, name)) or _NO_NAME.fullmatch(name) or _SENTENCE.search(_SHORT_FORM.sub("", name)):
-        return False
-    short = len(name) <= 10 or not _CJK.search(name)
-    return again or (short and all(not word[0].islower() or _PARTICLE.fullmatch(word) for word in name.split()[1:]))
-
-
-_NO_NAME = re.compile(r"(?i:注意|提示|备注|注|说明|note|nb|ps|warning|tip|https?)")
-_PARTICLE = re.compile(r"of|the|and|de|la|le|van|von|der|den|du|da|di|y|al|bin")
-_SENTENCE = re.compile(r"[，。！？…—,.!?“”\"《》<>=|\\@#~]")
-_SHORT_FORM = re.compile(r"\b[A-Z][A-Za-z]{0,3}\.")  # Mr. Dr. J.
-_CJK = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]")
-_SPOKEN = re.compile(
-    r"(?P<name>[^：:；;（(）)\[\]]{1,24}+)(?:[（(\[][^（）()\[\]]*+[）)\]]\s*+)*+(?P<mark>[：:；])(?P<text>.*)"
-)
 # What a careless cut leaves of `甄嬛（许愿）：` in the text.
 _LOST_ACTION = re.compile(r"^[^（()）。！？!?]{1,40}[）)][，,]?[：:；]\s*")
-_DIRECTION = re.compile(r"(?:（[^（）]*+）|\([^()]*+\)|\[[^\[\]]*+\]|【[^【】]*+】|\s)++[。.]?")
-_RULE = re.compile(r"(?:[*\-#=_~＊—–•·◇◆☆★]\s*+){3,}+|#{1,6}\s.*")
-_HEADING = re.compile(
-    r"第\s?[0-9０-９零〇一二两三四五六七八九十百千]{1,8}\s?[集幕场回章节话折季](?:[\s：:（(·、.—-].{0,60})?"
-    r"|(?:序幕|楔子|尾声|终章)(?:[\s：:].{0,60})?"
-    r"|(?:场景|场次|时间|地点|人物|登场人物|出场人物)\s?\w{0,3}\s?[：:].{0,200}"
-    r"|(?i:(?:scene|act|chapter|episode|part)\s+(?:\d{1,4}(?:[\s.:,;—–-].{0,80})?|"
-    r"(?:[ivxlc]{1,7}|one|two|three|four|five|six|seven|eight|nine|ten)(?:[.:,;—–-].{0,80}|\s+scene\s.{1,20})?))"
-    r"|(?i:prologue|epilogue|interlude|setting|scene|location)(?:\s?[:：.].{0,200})?"
-    r"|(?:INT|EXT|INT\.?/EXT|I/E)\..{1,200}|(?:FADE (?:IN|OUT)|CUT TO|DISSOLVE TO)\b.{0,40}"
-)

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import re
+from datetime import datetime
 
-from app.tables import Floats
+import numpy as np
+
+from app.tables import Floats, Terms
+from retrieval.terms import date_terms, terms
 
 _TOLD = re.compile(
     r"\b(my|i'm|i am|i was|i have|i live|i work|remember|promise|birthday|never forget|call me|name is)\b"
@@ -25,3 +29,8 @@ def importance(said: str, emotion: Floats) -> float:
     figure = 0.15 if _FIGURE.search(said) else 0.0
     length = min(len(said), 200) / 200 * 0.15
     return min(1.0, told + figure + length + 0.3 * float(emotion.max(initial=0.0)))
+
+
+def memory_terms(text: str, created: datetime) -> Terms:
+    """The words a memory is found by: its own, and the day it is of."""
+    return np.concatenate([terms(text), date_terms(created)])

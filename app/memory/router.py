@@ -11,9 +11,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.auth import Caller, CallerDep
 from app.characters.store import find
 from app.errors import NotFound
+from app.memory.formation import memory_terms
 from app.memory.schemas import MemoryChange, MemoryOut, MemoryPage, show
 from app.services import ServicesDep
 from app.tables import LARGEST_ID, Bond, Character, Memory
+from retrieval.context import in_context
 
 router = APIRouter(prefix="/api/memories", tags=["memories"])
 MemoryId = Annotated[int, Path(ge=0, le=LARGEST_ID)]
@@ -51,20 +53,27 @@ async def change(memory_id: MemoryId, body: MemoryChange, caller: CallerDep, ser
     """Pin, weigh or rewrite a memory; a new text is embedded before the answer comes."""
     fresh = None
     if body.text is not None:
-        vectors = await services.embedding.passages([body.text])
-        fresh = (vectors[0], (await services.embedding.feel([body.text], vectors))[0])
+        async with services.db.read() as db:
+            memory, _slug = await _find(db, caller, memory_id)
+            earlier = await db.get(Memory, memory.previous_id) if memory.previous_id else None
+        told = in_context(body.text, earlier.text if earlier else "", memory.created_at)
+        vectors = await services.embedding.passages([body.text, told])
+        fresh = (*vectors, (await services.embedding.feel([body.text], vectors[:1]))[0])
     async with services.db.write() as db:
         memory, slug = await _find(db, caller, memory_id)
         if body.text is not None and fresh is not None:
-            memory.text, memory.encoder = body.text, services.embedding.encoder.id
-            memory.vector, memory.emotion = fresh
+            memory.text, memory.encoder = body.text, services.recipe
+            memory.vector, memory.context, memory.emotion = fresh
+            memory.terms = memory_terms(body.text, memory.created_at)
             await _invalidate(db, memory)
         if body.pinned is not None:
             memory.pinned = body.pinned
         if body.importance is not None:
             memory.importance = body.importance
         await db.flush()
-        return show(memory, slug)
+        shown = show(memory, slug)
+    services.wake.set()
+    return shown
 
 
 @router.delete("/{memory_id}", status_code=204)
@@ -74,6 +83,7 @@ async def forget(memory_id: MemoryId, caller: CallerDep, services: ServicesDep) 
         memory, _slug = await _find(db, caller, memory_id)
         await _invalidate(db, memory)
         await db.delete(memory)
+    services.wake.set()
 
 
 async def _find(db: AsyncSession, caller: Caller, memory_id: int) -> tuple[Memory, str]:
@@ -89,7 +99,11 @@ async def _find(db: AsyncSession, caller: Caller, memory_id: int) -> tuple[Memor
 
 
 async def _invalidate(db: AsyncSession, memory: Memory) -> None:
-    """Tell every process that the index of this user and character must be rebuilt."""
+    """Tell every process that this user's and character's bank must be rebuilt, without what followed this memory.
+
+    What followed holds the old text in its context; until the background has indexed it anew it is not recalled.
+    """
+    await db.execute(update(Memory).where(Memory.previous_id == memory.id).values(encoder=""))
     await db.execute(
         update(Bond)
         .where(Bond.owner == memory.owner, Bond.user == memory.user, Bond.character_id == memory.character_id)

@@ -357,6 +357,71 @@ def test_a_name_alone_takes_the_lines_below_it() -> None:
     assert scenes("HAMLET:\nTo be,\nor not.\nGHOST:\nBOB: ok") == [[("HAMLET", "To be,\nor not."), ("BOB", "ok")]]
 
 
+def test_a_screenplay_has_the_name_alone_above_the_speech() -> None:
+    screenplay = """THE LAMP
+
+INT. LAMP ROOM - NIGHT
+
+Mara trims the wick. Rain.
+
+MARA
+(without turning)
+Is it late?
+You came by boat.
+
+MR. HALE (O.S.)
+NO WAY
+I walked: over the rocks.
+
+He drops his coat.
+
+MARA (CONT'D)
+Sit.
+
+EXT. ROCKS - DAY
+
+GUARD 1
+Halt!
+"""
+    assert scenes(screenplay) == [
+        [
+            ("MARA", "Is it late?\nYou came by boat."),
+            ("MR. HALE", "NO WAY\nI walked: over the rocks."),
+            ("MARA", "Sit."),
+        ],
+        [("GUARD 1", "Halt!")],
+    ]
+
+
+def test_a_screenplay_needs_no_blank_lines_and_no_capitals_where_there_are_none() -> None:
+    chinese = "三三\n欢迎光临。\n观众（小声）\n（犹豫）\n你是谁？\n三三\n我是三三。\n第二场\n三三博士\n好"
+    assert scenes(chinese) == [
+        [("三三", "欢迎光临。"), ("观众", "你是谁？"), ("三三", "我是三三。")],
+        [("三三博士", "好")],
+    ]
+    assert scenes("三三\n你好\n\n观众\n你是谁") == [[("三三", "你好"), ("观众", "你是谁")]]
+    assert scenes("MARA\nIs it late\nBO\nOK\nMARA\nFine\nBO\nOK") == [
+        [("MARA", "Is it late"), ("BO", "OK"), ("MARA", "Fine"), ("BO", "OK")]
+    ]
+
+
+@pytest.mark.parametrize(
+    "prose",
+    [
+        "床前明月光\n疑是地上霜\n举头望明月\n低头思故乡",
+        "Mara\nkeeps the lamp.\n\nHale\ndoes not.",
+        "THE LAMP\nIt was late.",
+        "他说，\n天黑了。\n\n她说，\n是的。",
+    ],
+)
+def test_short_lines_above_others_are_not_names_in_prose(prose: str) -> None:
+    assert "Nothing is said" in str(refusal(prose))
+
+
+def test_a_title_above_spoken_lines_is_no_name() -> None:
+    assert scenes("守灯人\n甲：一\n\n风暴\n乙：二\n丙：三") == [[("甲", "一\n风暴"), ("乙", "二"), ("丙", "三")]]
+
+
 def test_text_before_the_first_speaker_is_skipped() -> None:
     assert scenes("A Play\nby nobody\n\nBOB: ok") == [[("BOB", "ok")]]
 
@@ -493,7 +558,7 @@ def test_arbitrary_json_is_read_or_refused_and_nothing_else(rows: list[dict[str,
             assert turn.text.strip()
 
 
-@given(st.text("甲乙ab：:；（()）[]【】第一场*#-10 \n", max_size=60))
+@given(st.text("甲乙abA：:；（()）[]【】第一场*#-10。 \n", max_size=60))
 def test_arbitrary_scripts_are_read_or_refused_and_no_turn_is_empty(script: str) -> None:
     try:
         dialogues = parse(script, file_format="script")

@@ -5,15 +5,17 @@ from dataclasses import replace
 from typing import Any
 
 import httpx
-import numpy as np
 import pytest
 from sqlalchemy import select
 
 from app.main import create_app
+from app.memory.formation import memory_terms
+from app.reindex import count_waiting, embed_waiting
 from app.services import Services
 from app.tables import Bond, Memory
 from models.scripted import ScriptedEngine
-from retrieval.cache import IndexCache
+from retrieval.cache import BankCache
+from retrieval.context import in_context
 from retrieval.emotion import EMOTIONS
 
 Fixture = Any
@@ -113,8 +115,61 @@ async def test_an_edited_memory_is_felt_anew_and_found_by_its_new_words(
     async with services.db.read() as db:
         row = await db.get_one(Memory, bees["id"])
     vectors = await services.embedding.passages([row.text])
-    np.testing.assert_allclose(row.vector, vectors[0], atol=1e-6)
-    assert row.encoder == services.embedding.encoder.id
+    assert float(row.vector @ vectors[0]) == pytest.approx(1, abs=1e-3)
+    assert row.terms.tolist() == memory_terms(row.text, row.created_at).tolist()
+    assert row.encoder == services.recipe
+
+
+async def chain(services: Services) -> list[Memory]:
+    async with services.db.read() as db:
+        return list(await db.scalars(select(Memory).order_by(Memory.id)))
+
+
+async def test_an_exchange_is_indexed_with_the_one_before_it_on_its_branch(
+    client: httpx.AsyncClient, services: Services, engine: ScriptedEngine
+) -> None:
+    engine.replies += ["The storm took it.", "It was blue.", "It was green.", "Good day."]
+    asked = [{"role": "user", "content": "What became of your boat?"}]
+    told = [
+        *asked,
+        {"role": "assistant", "content": "The storm took it."},
+        {"role": "user", "content": "And its colour?"},
+    ]
+    for messages in (asked, told, told, [{"role": "user", "content": "Hello."}]):
+        answer = await client.post("/v1/chat/completions", json={"model": "char/mira", "messages": messages})
+        assert answer.status_code == 200
+    first, colour, regenerated, other = await chain(services)
+    assert [row.previous_id for row in (first, colour, regenerated, other)] == [None, first.id, first.id, None]
+    expected = await services.embedding.passages(
+        [in_context(colour.text, first.text, colour.created_at), in_context(other.text, "", other.created_at)]
+    )
+    assert float(colour.context @ expected[0]) == pytest.approx(1, abs=1e-3)
+    assert float(other.context @ expected[1]) == pytest.approx(1, abs=1e-3)
+
+
+async def test_what_followed_a_changed_or_forgotten_memory_no_longer_holds_its_words(
+    client: httpx.AsyncClient, services: Services, engine: ScriptedEngine
+) -> None:
+    engine.replies += ["Where?", "Never there."]
+    asked = [{"role": "user", "content": "I hid the money in the oven."}]
+    told = [*asked, {"role": "assistant", "content": "Where?"}, {"role": "user", "content": "Tell nobody."}]
+    for messages in (asked, told):
+        await client.post("/v1/chat/completions", json={"model": "char/mira", "messages": messages})
+    first, second = await chain(services)
+    changes = [
+        (client.patch(f"/api/memories/{first.id}", json={"text": "I baked a cake."}), "I baked a cake."),
+        (client.delete(f"/api/memories/{first.id}"), ""),
+    ]
+    for change, before in changes:
+        assert (await change).is_success
+        assert await count_waiting(services) == 1
+        await embed_waiting(services)
+        row = (await chain(services))[-1]
+        expected = await services.embedding.passages([in_context(row.text, before, row.created_at)])
+        assert row.id == second.id
+        assert float(row.context @ expected[0]) == pytest.approx(1, abs=1e-3)
+        assert row.encoder == services.recipe
+    assert (await chain(services))[-1].previous_id is None
 
 
 async def test_a_forgotten_memory_is_never_recalled_again_and_its_conversation_stays(
@@ -149,7 +204,7 @@ async def test_an_index_that_has_seen_everything_ranks_like_a_new_one(
     await client.delete(f"/api/memories/{newest['id']}")
     await talk("mira", "My grandmother sings at night.", store=True)
     warm = await recalled(client, engine, "Who sings at night?")
-    new = create_app(replace(services, memories=IndexCache(2**20)))
+    new = create_app(replace(services, memories=BankCache(2**20)))
     async with httpx.AsyncClient(transport=httpx.ASGITransport(new), base_url="http://localhost") as http:
         cold = await recalled(http, engine, "Who sings at night?")
     assert by_meaning(warm) == pytest.approx(by_meaning(cold), abs=1e-3)

@@ -85,18 +85,20 @@ async def test_another_encoder_gives_every_line_and_memory_a_vector_of_its_own(
 ) -> None:
     await embed_waiting(services)
     await talk("mira", "I keep bees.")
-    before = services.embedding.encoder.id
+    before = services.recipe
     assert await encoders(services) == [before] * 6
     assert await count_waiting(services) == 0
     assert await count_waiting(changed) == 6
     assert await embed_waiting(changed) == 6
-    assert await encoders(services) == ["mirrored"] * 6
+    assert await encoders(services) == [changed.recipe] * 6
     async with services.db.read() as db:
         rows = [*await db.scalars(select(Line)), *await db.scalars(select(Memory))]
     expected = await services.embedding.passages([getattr(row, "key", None) or row.text for row in rows])
+    assert changed.recipe.startswith("mirrored+")
     for row, vector in zip(rows, expected, strict=True):
         assert float(row.vector @ vector[::-1]) > 0.999
         assert row.emotion.shape == (8,)
+        assert len(row.terms)
     assert await count_waiting(services) == 6, "and back again"
 
 
@@ -155,7 +157,7 @@ async def test_embedding_twice_at_once_is_harmless(
     monkeypatch.setattr(reindex, "BATCH", 2)
     await talk("mira", "I keep bees.")
     await asyncio.gather(*(embed_waiting(changed) for _ in range(3)))
-    assert await encoders(services) == ["mirrored"] * 6
+    assert await encoders(services) == [changed.recipe] * 6
     assert await count_waiting(changed) == 0
     lines = (await client.get(LINES)).json()["items"]
     assert [line["dialogue"][-1][1] for line in lines] == SAID
@@ -173,7 +175,7 @@ async def test_a_memory_edited_meanwhile_keeps_the_vector_of_its_new_text(
     await anyio.to_thread.run_sync(mirrored.entered.wait)
     edited = np.full(384, 0.5, np.float32)
     async with services.db.write() as db:
-        await db.execute(update(Memory).values(text="我不养蜜蜂了。", vector=edited, encoder="mirrored"))
+        await db.execute(update(Memory).values(text="我不养蜜蜂了。", vector=edited, encoder=changed.recipe))
     mirrored.gate.set()
     await task
     async with services.db.read() as db:

@@ -9,10 +9,12 @@ from hypothesis import strategies as st
 
 from retrieval.calibrated import Calibration, Weights
 from retrieval.emotion import EMOTIONS
+from retrieval.paper import nearest_by_paper
 from retrieval.rank import Candidate, rank
 from retrieval.retention import DAY, retention, strength
 
 PAPER = ("ordinary", "c-a", "c-m", "s-s", "s-e")
+COMPONENTS = {"semantic", "lexical", "emotional", "recency", "importance", "spoken", "variety"}
 FLAT = np.zeros(8, np.float32)
 
 
@@ -148,7 +150,7 @@ def test_the_order_of_candidates_does_not_matter(crowd, felt, random):
 def test_a_calibrated_score_is_the_sum_of_its_components(crowd, felt):
     for one in rank(crowd, felt):
         assert one.score == pytest.approx(sum(one.components.values()))
-        assert set(one.components) == {"semantic", "lexical", "emotional", "recency", "importance"}
+        assert set(one.components) == COMPONENTS
 
 
 @pytest.mark.parametrize("strategy", [*PAPER, "calibrated"])
@@ -185,9 +187,7 @@ def test_components_are_standardised_before_they_are_weighted():
     how = Calibration(Weights(semantic=1, lexical=0.5))
     first, second = rank(crowd, None, calibration=how)
     assert (first.id, first.score) == (1, pytest.approx(0.5))
-    assert first.components == pytest.approx(
-        {"semantic": 1, "lexical": -0.5, "emotional": 0, "recency": 0, "importance": 0}
-    )
+    assert first.components == pytest.approx({**dict.fromkeys(COMPONENTS, 0), "semantic": 1, "lexical": -0.5})
     assert second.score == pytest.approx(-0.5)
 
 
@@ -257,6 +257,45 @@ def test_near_duplicates_give_their_place_to_something_new():
     ranked = rank(crowd, None, limit=3)
     assert kept(ranked) == [1, 3, 4]
     assert ranked[-1].reason == "says nearly the same as 1"
+
+
+def test_what_resembles_a_kept_row_loses_its_lead_over_what_is_new():
+    east, north = np.eye(2, dtype=np.float32)
+    near_east = np.array([0.9, math.sqrt(1 - 0.81)], np.float32)
+    crowd = [
+        Candidate(1, 0.90, vector=east),
+        Candidate(2, 0.86, vector=near_east),
+        Candidate(3, 0.85, vector=north),
+        Candidate(4, 0.10, vector=-east),
+    ]
+    assert kept(rank(crowd, None, limit=2)) == [1, 3]
+    assert kept(rank(crowd, None, limit=2, calibration=Calibration(Weights(variety=0)))) == [1, 2]
+    variety = {one.id: one.components["variety"] for one in rank(crowd, None, limit=2)}
+    assert variety[1] == 0
+    assert variety[2] < variety[4] <= 0
+
+
+def test_a_row_is_found_by_what_was_said_around_it():
+    crowd = [Candidate(1, 0.80, context=0.95), Candidate(2, 0.81, context=0.80), Candidate(3, 0.79, context=0.79)]
+    assert rank(crowd, None)[0].id == 1
+
+
+def test_who_is_named_is_heard_first():
+    crowd = [Candidate(1, 0.80), Candidate(2, 0.79, spoken=1.0), Candidate(3, 0.2)]
+    assert rank(crowd, None)[0].id == 2
+
+
+def test_looking_at_all_rows_finds_what_ranking_all_rows_keeps():
+    generator = np.random.default_rng(7)
+    cosines = np.round(generator.uniform(0.7, 0.9, 300), 2).astype(np.float32)
+    emotions = np.round(generator.uniform(0, 1, (300, 8)), 1).astype(np.float32)
+    ids = generator.permutation(300).astype(np.int64)
+    everyone = [Candidate(int(ids[n]), float(cosines[n]), emotions[n]) for n in range(300)]
+    for strategy in PAPER:
+        near = nearest_by_paper(cosines, emotions, SAD, strategy, ids=ids, limit=10)
+        assert len(near) == 20
+        chosen = [everyone[n] for n in near]
+        assert kept(rank(chosen, SAD, strategy)) == kept(rank(everyone, SAD, strategy)), strategy
 
 
 def test_what_is_recalled_often_is_forgotten_slowly():
