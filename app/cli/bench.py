@@ -27,6 +27,21 @@ def bench_turn(
     run(turns, file, role, reply_tokens)
 
 
+@bench.command("emotion")
+def bench_emotion(
+    data: Annotated[list[Path], typer.Option(help="Labelled texts, GoEmotions TSV or CPED CSV; give several.")],
+    passages: Annotated[bool, typer.Option(help="Hear the texts' vectors as passages instead of queries.")] = False,
+) -> None:
+    """Measure what hears emotions against labels, on documents it was not trained on.
+
+    Systems: `moodline` (what the server uses), `anchors`, `always-yes`. Thresholds come from the head's training data.
+    Example: `moodline bench emotion --data dev.tsv --data dialogues.csv`.
+    """
+    from app.bench.emotion import run
+
+    run(data, passages)
+
+
 @bench.command("lines")
 def bench_lines(
     data: Annotated[Path, typer.Option(help="Contexts in CharacterEval's form: a JSON array of {role, context}.")],

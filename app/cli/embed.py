@@ -49,6 +49,8 @@ async def _reindex(parts: Services) -> None:
 async def _embed(parts: Services) -> None:
     with out.status("loading the encoder"):
         await parts.embedding.start()
+        if parts.settings.emotion == "model":
+            await parts.engine.start()
     waiting = await count_waiting(parts)
     columns = (TextColumn("embedding"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=out) as progress:

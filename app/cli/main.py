@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from app.cli.bench import bench
+from app.cli.train import train
 
 # Threads that spin while they wait starve the others when cores are few; read once, when torch loads.
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")
@@ -27,6 +28,7 @@ app.add_typer(characters, name="characters")
 app.add_typer(lines, name="lines")
 app.add_typer(keys, name="keys")
 app.add_typer(bench, name="bench")
+app.add_typer(train, name="train")
 
 Slug = Annotated[str, typer.Argument(help="The character's slug, as in `char/<slug>`.")]
 

@@ -235,3 +235,34 @@ async def test_rows_wait_while_the_encoder_loads_or_is_broken(services: Services
     assert not keeper.done()
     keeper.cancel()
     await asyncio.gather(keeper, return_exceptions=True)
+
+
+async def heard(services: Services) -> list[list[float]]:
+    async with services.db.read() as db:
+        rows = await db.scalars(select(Line).order_by(Line.id))
+        return [row.emotion.tolist() for row in rows]
+
+
+def asking(services: Services) -> Services:
+    """The same, told to ask the language model."""
+    return replace(services, settings=services.settings.model_copy(update={"emotion": "model"}))
+
+
+async def test_the_language_model_is_asked_how_lines_feel_when_the_settings_say_so(
+    services: Services, engine: ScriptedEngine
+) -> None:
+    engine.replies.extend(['[{"dim": "fear", "score": 10}]'] * len(SAID))
+    assert await embed_waiting(asking(services)) == len(SAID)
+    assert await heard(services) == [[0, 0, 1, 0, 0, 0, 0, 0]] * len(SAID)
+    assert sorted(asked.messages[-1].content for asked in engine.asked) == sorted(SAID)
+
+
+async def test_a_language_model_that_fails_is_done_without(
+    services: Services, engine: ScriptedEngine, loaded_encoder: Any
+) -> None:
+    assert not engine.replies, "it has nothing to say, which is an engine's error"
+    assert await embed_waiting(asking(services)) == len(SAID)
+    encoder, tagger = loaded_encoder
+    assert np.array(await heard(services)) == pytest.approx(
+        tagger.tag(SAID, encoder.encode_passages(SAID)), abs=0.02
+    ), "the lines feel as the tagger hears them"

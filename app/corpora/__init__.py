@@ -1,0 +1,1 @@
+"""Public data sets as they are downloaded, read into one form."""

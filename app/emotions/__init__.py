@@ -1,0 +1,1 @@
+"""Emotions: training a head, measuring taggers."""

@@ -1,0 +1,96 @@
+"""Asks the language model how texts feel, as Emotional RAG does (arXiv 2410.23041); never while somebody waits."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Sequence
+from contextlib import aclosing
+from typing import Any
+
+import numpy as np
+
+from models.engine import Engine, Sampling
+from models.scene import Message
+from retrieval.emotion import EMOTIONS
+from retrieval.encoder import Vectors
+
+log = logging.getLogger("moodline")
+AT_ONCE = 8
+"""Questions under way at a time."""
+LONGEST = 2000
+"""Characters of a text that are shown."""
+# Eight entries of the list take some 130 tokens.
+_SAMPLING = Sampling(max_tokens=200, temperature=0.0)
+_LOWEST, _HIGHEST = 1, 10
+
+_ASKED = f"""You rate the emotions of the speaker of a text. There are eight: {", ".join(EMOTIONS)}.
+Answer with one JSON list and nothing else. Each emotion that is there gets an entry {{"dim": name, "score": 1 to 10}}.
+Example: [{{"dim": "joy", "score": 7}}, {{"dim": "surprise", "score": 3}}]. A neutral text gets []."""
+
+
+async def ask_model(engine: Engine, texts: Sequence[str]) -> Vectors:
+    """Intensities float32 [n, 8] by the language model, `AT_ONCE` texts at a time.
+
+    An answer that can't be read leaves its text flat and is counted in the log. Raises EngineError.
+    """
+    turns = asyncio.Semaphore(AT_ONCE)
+
+    async def one(text: str) -> Vectors | None:
+        async with turns:
+            return read_answer(await _ask(engine, text))
+
+    # Outside an asyncio.TaskGroup, so that an engine's error arrives as what it is.
+    asked = [asyncio.ensure_future(one(text)) for text in texts]
+    try:
+        answers = await asyncio.gather(*asked)
+    finally:
+        for task in asked:
+            task.cancel()
+    unread = sum(answer is None for answer in answers)
+    if unread:
+        log.warning("%d of %d emotions by the language model could not be read and stay flat", unread, len(texts))
+    flat = np.zeros(len(EMOTIONS), dtype=np.float32)
+    return np.array([flat if answer is None else answer for answer in answers]).reshape(-1, len(EMOTIONS))
+
+
+async def _ask(engine: Engine, text: str) -> str:
+    messages = [Message("system", _ASKED), Message("user", text[:LONGEST])]
+    async with aclosing(engine.stream(messages, _SAMPLING)) as stream:
+        return "".join([piece async for piece in stream if isinstance(piece, str)])
+
+
+def read_answer(answer: str) -> Vectors | None:
+    """Intensities float32 [8] of a JSON list of `{"dim": name, "score": 1 to 10}`; None when it is anything else.
+
+    Dimensions without an entry score 1; score s is the intensity (s - 1) / 9. A fence of three backquotes around the
+    list is allowed, further keys in an entry too.
+    """
+    try:
+        entries = json.loads(_unfenced(answer))
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(entries, list):
+        return None
+    scores = [_entry(entry) for entry in entries]
+    named = dict(score for score in scores if score is not None)
+    if len(named) < len(entries):
+        return None
+    intensities = [(named.get(name, _LOWEST) - _LOWEST) / (_HIGHEST - _LOWEST) for name in EMOTIONS]
+    return np.array(intensities, dtype=np.float32)
+
+
+def _unfenced(answer: str) -> str:
+    text = answer.strip()
+    if text.startswith("```") and text.endswith("```"):
+        return text.removesuffix("```").removeprefix("```json").removeprefix("```")
+    return text
+
+
+def _entry(entry: Any) -> tuple[str, float] | None:
+    if not isinstance(entry, dict):
+        return None
+    name, score = entry.get("dim"), entry.get("score")
+    valid = isinstance(score, int | float) and not isinstance(score, bool) and _LOWEST <= score <= _HIGHEST
+    return (name, float(score)) if valid and name in EMOTIONS and isinstance(score, int | float) else None
