@@ -12,9 +12,15 @@ from retrieval.candidate import Candidate, Ranked, check, emotions_of
 from retrieval.emotion import EMOTIONS, dominant
 from retrieval.encoder import Vectors
 from retrieval.retention import DAY, retention
-from retrieval.standard import standardised
+from retrieval.standard import CLIP, standardised
 
 Numbers = NDArray[np.float64]
+
+_OPEN = 2.0
+"""Deviations that the best by meaning and by words must be short of standing out for feelings to count in full."""
+
+_WORDS_LEAST = 0.2
+"""Of the best lexical score: where all share the query's words, how often hardly says which is better."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +29,7 @@ class Weights:
 
     semantic: float = 1.0
     lexical: float = 1.0
-    emotional: float = 0.5
+    emotional: float = 1.2
     recency: float = 0.1
     importance: float = 0.1
     spoken: float = 0.8
@@ -42,7 +48,7 @@ class Calibration:
     weights: Weights = field(default_factory=Weights)
     tau_seconds: float = 30 * DAY
     duplicate: float = 0.97
-    congruent: float = 0.7
+    congruent: float = 0.85
     floor: float = 0.1
 
 
@@ -87,13 +93,16 @@ def rank_calibrated(
 
 
 def _summands(candidates: Sequence[Candidate], felt: Vectors | None, how: Calibration) -> dict[str, Numbers]:
+    semantic = standardised(
+        standardised([one.semantic for one in candidates])
+        + standardised([np.nan if one.context is None else one.context for one in candidates])
+    )
+    words = [one.lexical for one in candidates]
+    lexical = standardised(words, least=_WORDS_LEAST * max(words))
     columns: Mapping[str, Numbers] = {
-        "semantic": standardised(
-            standardised([one.semantic for one in candidates])
-            + standardised([np.nan if one.context is None else one.context for one in candidates])
-        ),
-        "lexical": standardised([one.lexical for one in candidates]),
-        "emotional": standardised(_congruence(candidates, felt, how.floor)),
+        "semantic": semantic,
+        "lexical": lexical,
+        "emotional": _openness(semantic, lexical) * standardised(_congruence(candidates, felt, how.floor)),
         "recency": standardised([_recency(one, how.tau_seconds) for one in candidates]),
         "importance": standardised([one.importance for one in candidates]),
         "spoken": np.array([one.spoken for one in candidates]),
@@ -102,14 +111,24 @@ def _summands(candidates: Sequence[Candidate], felt: Vectors | None, how: Calibr
     return {name: weights[name] * column for name, column in columns.items()}
 
 
+def _openness(semantic: Numbers, lexical: Numbers) -> float:
+    """How much is left for feelings to decide, 0 to 1: less, the further the best stand out by meaning and by words.
+
+    Who asks for something that was said wants just that, whatever the mood; who only talks is reminded by the mood.
+    """
+    return float(np.clip((2 * CLIP - semantic.max() - lexical.max()) / _OPEN, 0.0, 1.0))
+
+
 def _congruence(candidates: Sequence[Candidate], felt: Vectors | None, floor: float) -> Numbers:
-    """Cosine of each emotion to what is felt; NaN where either is unknown or flat."""
+    """How likely each shares an emotion with what is felt; NaN where either is unknown or flat.
+
+    Intensities are read as probabilities p and q of eight emotions, independent of each other: 1 - prod(1 - p q).
+    """
     table = emotions_of(candidates)
     if felt is None or np.max(felt) < floor:
         return np.full(len(candidates), np.nan)
-    lengths = np.linalg.norm(table, axis=1) * np.linalg.norm(felt)
-    cosines = table @ felt / np.maximum(lengths, 1e-12)
-    congruence: Numbers = np.where(table.max(axis=1) >= floor, cosines, np.nan)
+    shared = 1.0 - np.prod(1.0 - np.clip(table, 0.0, 1.0) * np.clip(felt, 0.0, 1.0), axis=1)
+    congruence: Numbers = np.where(table.max(axis=1) >= floor, shared, np.nan)
     return congruence
 
 

@@ -78,7 +78,7 @@ def nearest_by_paper(
     are left out. Twice as many as `limit`: the pool of the two-stage strategies, and for the others the runners-up.
     """
     semantic = _semantic_distances(cosines)
-    emotional = _emotional_distances(emotions, felt)
+    emotional = emotional_distances(emotions, felt)
     pair = (semantic, emotional)
     first = pair[_STAGES[strategy][0]] if strategy in _STAGES else _COMBINED[strategy](*pair)
     order = np.lexsort((ids, *((emotional, semantic) if strategy != "s-e" else (semantic, emotional)), first))
@@ -91,7 +91,7 @@ def nearest_by_paper(
 def _distances(one: Candidate, felt: Vectors | None) -> _Distances:
     emotion = np.zeros(len(EMOTIONS), np.float32) if one.emotion is None else one.emotion
     semantic = _semantic_distances(np.array([one.semantic]))
-    return float(semantic[0]), float(_emotional_distances(np.asarray(emotion)[None, :], felt)[0])
+    return float(semantic[0]), float(emotional_distances(np.asarray(emotion)[None, :], felt)[0])
 
 
 def _semantic_distances(cosines: NDArray[np.floating[Any]]) -> _Floats:
@@ -99,7 +99,7 @@ def _semantic_distances(cosines: NDArray[np.floating[Any]]) -> _Floats:
     return np.sqrt(np.maximum(0.0, 2.0 - 2.0 * np.asarray(cosines, np.float64)))
 
 
-def _emotional_distances(emotions: Vectors, felt: Vectors | None) -> _Floats:
+def emotional_distances(emotions: Vectors, felt: Vectors | None) -> _Floats:
     """d_emo of rows [n, 8] to the query, rounded so that equal emotions are at exactly 0."""
     one, other = _scores(emotions), _scores(felt)
     lengths = np.linalg.norm(one, axis=1) * np.linalg.norm(other)

@@ -122,3 +122,17 @@ def bench_recall(
     from app.bench.recall import run
 
     run(rows, turns, data)
+
+
+@bench.command("mood")
+def bench_mood(
+    data: Annotated[Path, typer.Option(help="Labelled texts: GoEmotions' TSV or CPED's CSV.")],
+) -> None:
+    """Whether what is recalled shares the mood, and what that costs in meaning.
+
+    Systems: `moodline`, the five of Emotional RAG by the paper's names, `random`, and `oracle`, which sees the labels.
+    Example: `moodline bench mood --data goemotions/dev.tsv`.
+    """
+    from app.bench.mood import run
+
+    run(data)
