@@ -100,7 +100,7 @@ def signed(head: Head, manifest: Mapping[str, Any], seen: set[int]) -> Head:
 
 def _regress(scaled: Vectors, rows: Rows, step: Callable[[], None]) -> tuple[Vectors, Vectors, Vectors]:
     """Eight logistic regressions at once: weights [d, 8] and [BUCKETS, 8], bias [8]."""
-    from scipy.optimize import minimize  # type: ignore[import-untyped]
+    from scipy.optimize import minimize
 
     hashed = _hashed(rows.texts)
     transposed = hashed.T.tocsr()
@@ -133,7 +133,7 @@ def _regress(scaled: Vectors, rows: Rows, step: Callable[[], None]) -> tuple[Vec
 
 def _hashed(texts: tuple[str, ...]) -> Any:
     """Buckets as a sparse matrix [n, BUCKETS], each row of length 1."""
-    from scipy.sparse import csr_matrix  # type: ignore[import-untyped]
+    from scipy.sparse import csr_matrix
 
     found = [buckets(text, BUCKETS) for text in texts]
     counts = np.array([len(row) for row in found])
