@@ -20,7 +20,7 @@ _TRAINING = 64
 """Rows per cell that the centres are computed from, in 10 rounds of k-means."""
 
 _PROBED = 4
-"""A search looks into one cell in four: recall@10 is 0.97 (see README), and what it costs grows as the rows do."""
+"""A search looks into one cell in four: recall@10 is 0.97 (see LOG.md), and what it costs grows as the rows do."""
 
 _MARGIN = 1e-3
 """More than a GPU's inner product of unit vectors differs from the CPU's."""
