@@ -76,7 +76,7 @@ System = Callable[[Query, Bank], Sequence[int]]
 
 
 def moodline(query: Query, bank: Bank) -> Sequence[int]:
-    """As a turn recalls lines: meaning and words of the keys, without feelings. Ids are places from 1 on."""
+    """As a turn recalls lines: meaning of the keys, words of key and answer, no feelings. Ids are places from 1 on."""
     found = bank.ours.find(search.Query(query.vector, terms(query.key)), limit=max(DEPTHS))
     return [ranked.id - 1 for ranked in rank(found, None, limit=max(DEPTHS), calibration=LINES) if ranked.kept]
 

@@ -38,10 +38,11 @@ METRICS = {
 
 @dataclass(frozen=True)
 class Shelf:
-    """One conversation, ready to be searched. Ids in the bank are places from 1 on."""
+    """One conversation, ready to be searched. Ids in the banks are places from 1 on; `named` knows who spoke."""
 
     conversation: Conversation
     bank: Bank
+    named: Bank
     vectors: Vectors
     bm25: Bm25
 
@@ -57,8 +58,17 @@ class Asked:
 
 def moodline(asked: Asked, shelf: Shelf) -> list[int]:
     """As a turn recalls memories, with the time since the newest turn as their age."""
+    return _recalled(asked, shelf, shelf.bank)
+
+
+def speakers(asked: Asked, shelf: Shelf) -> list[int]:
+    """The same with rows that know who spoke; the server's memories are exchanges, where two did."""
+    return _recalled(asked, shelf, shelf.named)
+
+
+def _recalled(asked: Asked, shelf: Shelf, bank: Bank) -> list[int]:
     turns = shelf.conversation.turns
-    found = shelf.bank.find(Query(asked.vector, terms(asked.question.text), asked.felt), limit=max(DEPTHS))
+    found = bank.find(Query(asked.vector, terms(asked.question.text), asked.felt), limit=max(DEPTHS))
     newest = turns[-1].at
     aged = [replace(one, age_seconds=(newest - turns[one.id - 1].at).total_seconds()) for one in found]
     return [ranked.id - 1 for ranked in rank(aged, asked.felt, limit=max(DEPTHS))]
@@ -87,6 +97,7 @@ def rrf(asked: Asked, shelf: Shelf) -> list[int]:
 
 SYSTEMS: dict[str, Callable[[Asked, Shelf], Sequence[int]]] = {
     "moodline": moodline,
+    "moodline, speakers": speakers,
     "ordinary": ordinary,
     "dense": dense,
     "bm25": bm25,
@@ -125,19 +136,19 @@ def _shelf(conversation: Conversation, encoder: Encoder, tagger: EmotionTagger) 
     lines = [turn.line for turn in turns]
     told = [in_context(lines[n], lines[n - 1] if follows[n] else "", turns[n].at) for n in range(len(turns))]
     vectors = embedded(encoder.encode_passages, lines, f"{conversation.name}: embedding turns")
-    bank = Bank(encoder.dimension)
-    bank.add(
-        Records(
-            ids=range(1, len(turns) + 1),
-            vectors=vectors,
-            emotions=tagger.tag(lines, vectors),
-            terms=[memory_terms(turn.line, turn.at) for turn in turns],
-            contexts=embedded(encoder.encode_passages, told, f"{conversation.name}: embedding their context"),
-            previous=follows,
-            speakers=[int(terms(turn.speaker)[0]) if len(terms(turn.speaker)) else 0 for turn in turns],
-        )
+    records = Records(
+        ids=range(1, len(turns) + 1),
+        vectors=vectors,
+        emotions=tagger.tag(lines, vectors),
+        terms=[memory_terms(turn.line, turn.at) for turn in turns],
+        contexts=embedded(encoder.encode_passages, told, f"{conversation.name}: embedding their context"),
+        previous=follows,
     )
-    return Shelf(conversation, bank, vectors, Bm25([words(line) for line in lines]))
+    bank, named = Bank(encoder.dimension), Bank(encoder.dimension)
+    bank.add(records)
+    names = [terms(turn.speaker) for turn in turns]
+    named.add(replace(records, speakers=[int(name[0]) if len(name) else 0 for name in names]))
+    return Shelf(conversation, bank, named, vectors, Bm25([words(line) for line in lines]))
 
 
 def _asked(conversation: Conversation, encoder: Encoder, tagger: EmotionTagger) -> list[Asked]:

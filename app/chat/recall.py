@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
+from anyio.to_thread import run_sync
 from sqlalchemy import Row, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -49,8 +51,11 @@ async def recall(services: Services, ask: Ask, known: Known, feeling: Feeling, o
     async with services.db.read() as db:
         found_lines = await _near_lines(services, db, known, feeling, strategy)
         found_memories = await _near_memories(services, db, known, feeling, strategy, opening.seen_ids)
-    lines = _rank_unsaid(found_lines, feeling, strategy, settings.recall_lines, opening)
-    memories = rank(found_memories.candidates, feeling.mood, strategy=strategy, limit=settings.recall_memories)
+    # In a thread: a search of many rows must not hold up the streams of other turns.
+    lines = await run_sync(_rank_unsaid, found_lines, feeling, strategy, settings.recall_lines, opening)
+    memories = await run_sync(
+        partial(rank, found_memories.candidates, feeling.mood, strategy=strategy, limit=settings.recall_memories)
+    )
     line_rows, memory_rows = found_lines.rows, found_memories.rows
     kept = [memory_rows[ranked.id] for ranked in memories if ranked.kept]
     return Recalled(
@@ -71,7 +76,7 @@ async def _near_lines(
         db, services.lines, known.scope.character_id, known.lines, Line, mine, services.embedding.encoder.dimension
     )
     query = Query(feeling.talk, terms(feeling.talk_text), feeling.mood)
-    candidates = bank.find(query, strategy, limit=services.settings.recall_lines)
+    candidates = await run_sync(partial(bank.find, query, strategy, limit=services.settings.recall_lines))
     columns = select(Line.id, Line.key, Line.answer, Line.dialogue)
     rows = {row.id: row for row in await db.execute(columns.where(*mine, Line.id.in_([one.id for one in candidates])))}
     return Found([one for one in candidates if one.id in rows], rows)
@@ -87,7 +92,8 @@ async def _near_memories(
     )
     shown = await db.scalars(select(Memory.id).where(*mine, Memory.message_id.in_(seen)))
     pinned = await db.scalars(select(Memory.id).where(*mine, Memory.pinned))
-    candidates = _memory_candidates(services, bank, feeling, strategy, frozenset(shown), frozenset(pinned))
+    find = partial(_memory_candidates, services, bank, feeling, strategy, frozenset(shown), frozenset(pinned))
+    candidates = await run_sync(find)
     columns = select(Memory.id, Memory.text, Memory.created_at, Memory.importance, Memory.uses, Memory.pinned).where(
         *mine, Memory.id.in_([one.id for one in candidates])
     )

@@ -11,7 +11,7 @@ from app.chat.ask import Outcome, Turn
 from app.chat.resolve import in_scope
 from app.chat.speak import Speech
 from app.chat.trace import explain
-from app.memory.formation import exchange, importance, memory_terms
+from app.memory.formation import exchange, importance, memory_terms, out_of_date
 from app.services import Services
 from app.sessions.store import append, child
 from app.tables import Bond, Memory, Session, Trace, now
@@ -49,6 +49,8 @@ async def remember(services: Services, turn: Turn, speech: Speech, outcome: Outc
                     document=explain(turn, speech, outcome, bond.affinity, bond.stage, services.engine.name),
                 )
             )
+    if services.settings.emotion == "model":
+        services.wake.set()
 
 
 async def _form_memory(services: Services, turn: Turn, speech: Speech) -> Memory:
@@ -66,7 +68,8 @@ async def _form_memory(services: Services, turn: Turn, speech: Speech) -> Memory
         character_id=scope.character_id,
         session_id=turn.session_id,
         text=text,
-        encoder=services.recipe,
+        # The language model is asked in the background how it felt; until then the exchange is in the prompt anyway.
+        encoder=services.recipe if services.settings.emotion != "model" else out_of_date(),
         vector=vectors[0],
         context=vectors[1],
         terms=memory_terms(text, created),

@@ -13,6 +13,8 @@ from app.cli.train import train
 
 # Threads that spin while they wait starve the others when cores are few; read once, when torch loads.
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+# numpy's pool of threads spins too: embedding after a search took 51 ms beside it, and 19 without.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 app = typer.Typer(
     name="moodline",

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.auth import Caller, CallerDep
 from app.characters.store import find
 from app.errors import NotFound
-from app.memory.formation import memory_terms
+from app.memory.formation import memory_terms, out_of_date
 from app.memory.schemas import MemoryChange, MemoryOut, MemoryPage, show
 from app.services import ServicesDep
 from app.tables import LARGEST_ID, Bond, Character, Memory
@@ -51,10 +51,11 @@ async def list_memories(
 @router.patch("/{memory_id}")
 async def change(memory_id: MemoryId, body: MemoryChange, caller: CallerDep, services: ServicesDep) -> MemoryOut:
     """Pin, weigh or rewrite a memory; a new text is embedded before the answer comes."""
-    fresh = None
+    fresh, indexed_by = None, ""
     if body.text is not None:
         async with services.db.read() as db:
             memory, _slug = await _find(db, caller, memory_id)
+            indexed_by = memory.encoder
             earlier = await db.get(Memory, memory.previous_id) if memory.previous_id else None
         told = in_context(body.text, earlier.text if earlier else "", memory.created_at)
         vectors = await services.embedding.passages([body.text, told])
@@ -62,7 +63,9 @@ async def change(memory_id: MemoryId, body: MemoryChange, caller: CallerDep, ser
     async with services.db.write() as db:
         memory, slug = await _find(db, caller, memory_id)
         if body.text is not None and fresh is not None:
-            memory.text, memory.encoder = body.text, services.recipe
+            # What was said before it may have been changed since it was read.
+            memory.encoder = services.recipe if memory.encoder == indexed_by else out_of_date()
+            memory.text = body.text
             memory.vector, memory.context, memory.emotion = fresh
             memory.terms = memory_terms(body.text, memory.created_at)
             await _invalidate(db, memory)
@@ -103,7 +106,7 @@ async def _invalidate(db: AsyncSession, memory: Memory) -> None:
 
     What followed holds the old text in its context; until the background has indexed it anew it is not recalled.
     """
-    await db.execute(update(Memory).where(Memory.previous_id == memory.id).values(encoder=""))
+    await db.execute(update(Memory).where(Memory.previous_id == memory.id).values(encoder=out_of_date()))
     await db.execute(
         update(Bond)
         .where(Bond.owner == memory.owner, Bond.user == memory.user, Bond.character_id == memory.character_id)
