@@ -102,7 +102,8 @@ def bench_memory(
     """Whether a question finds the turns that answer it, long afterwards.
 
     Recall@5, 10 and 20 and MRR of LoCoMo's evidence turns, over categories 1 to 4 and for each. Systems: `moodline`,
-    the same knowing who spoke, `ordinary` (the paper's), `dense`, `bm25`, `rrf`. Example: `moodline bench memory --data locomo10.json`.
+    the same knowing who spoke, `ordinary` (the paper's), `dense`, `bm25`, `rrf`.
+    Example: `moodline bench memory --data locomo10.json`.
     """
     from app.bench.memory import run
 

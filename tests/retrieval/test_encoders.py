@@ -10,8 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
+from retrieval.bert import plain_bert
 from retrieval.nano import NanoEncoder
-from retrieval.sentence import SentenceEncoder, prompts_of
+from retrieval.sentence import FEW, SentenceEncoder, prompts_of
 from retrieval.text import legible
 from retrieval.unpacked import read_packed, unpack
 
@@ -85,6 +86,22 @@ def test_a_batch_and_single_calls_agree(encoder):
     batch = encoder.encode_passages(texts)
     single = np.concatenate([encoder.encode_passages([text]) for text in texts[::23]])
     assert (cosines(batch[::23], single) > 0.9995).all()
+
+
+def test_the_short_way_and_the_librarys_give_the_same_vectors(sentence, monkeypatch):
+    batches = [TEXTS[n : n + size] for size in (1, 2, FEW) for n in range(0, min(40, len(TEXTS)), size)]
+    short = [sentence.encode_queries(batch) for batch in batches]
+    assert sentence._plain is not None
+    monkeypatch.setattr(sentence, "_plain", None)
+    for batch, vectors in zip(batches, short, strict=True):
+        assert cosines(vectors, sentence.encode_queries(batch)).min() >= 0.9998
+
+
+def test_other_networks_go_the_librarys_way(sentence):
+    transformer, pooling, normalize = list(sentence._model)
+    assert plain_bert([transformer, pooling, normalize]) is not None
+    assert plain_bert([transformer, pooling]) is None
+    assert plain_bert([transformer, type(pooling)(384, pooling_mode="cls"), normalize]) is None
 
 
 def test_queries_and_passages_differ(encoder):
