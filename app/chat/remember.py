@@ -12,6 +12,7 @@ from app.chat.resolve import in_scope
 from app.chat.speak import Speech
 from app.chat.trace import explain
 from app.memory.formation import exchange, importance, memory_terms
+from app.memory.store import current_text, outdated
 from app.services import Services
 from app.sessions.store import append, child
 from app.tables import Bond, Memory, Session, Trace, now
@@ -26,9 +27,10 @@ async def remember(services: Services, turn: Turn, speech: Speech, outcome: Outc
     if not turn.ask.store:
         return
     with turn.watch("remember"):
-        memory = await _form_memory(services, turn, speech)
+        memory, before = await _form_memory(services, turn, speech)
         turn.watch.mark("total")
         async with services.db.write() as db:
+            await _check_previous(db, memory, before)
             await _keep_session(db, turn)
             said = await append(db, turn.known.place, turn.session_id, turn.id)
             memory.message_id = said.id
@@ -51,8 +53,8 @@ async def remember(services: Services, turn: Turn, speech: Speech, outcome: Outc
             )
 
 
-async def _form_memory(services: Services, turn: Turn, speech: Speech) -> Memory:
-    """The exchange with its vector and its feeling: what the user said weighs as much as the whole."""
+async def _form_memory(services: Services, turn: Turn, speech: Speech) -> tuple[Memory, str]:
+    """The exchange with its vectors and its feeling, and the text of the one before it that they were made with."""
     said = turn.known.place.history[-1].content
     text = exchange(turn.scene.user, said, turn.scene.character, speech.said)
     created = now()
@@ -60,7 +62,7 @@ async def _form_memory(services: Services, turn: Turn, speech: Speech) -> Memory
     before = previous.text if previous else ""
     vectors = await services.embedding.passages([text, in_context(text, before, created)])
     scope = turn.known.scope
-    return Memory(
+    memory = Memory(
         owner=scope.owner,
         user=scope.user,
         character_id=scope.character_id,
@@ -75,6 +77,16 @@ async def _form_memory(services: Services, turn: Turn, speech: Speech) -> Memory
         importance=importance(said, turn.feeling.emotion),
         created_at=created,
     )
+    return memory, before
+
+
+async def _check_previous(db: AsyncSession, memory: Memory, before: str) -> None:
+    """Who edits or forgets the exchange before this one while this one is embedded must not break or betray it."""
+    text = await current_text(db, memory.previous_id)
+    if text is None:
+        memory.previous_id = None
+    if (text or "") != before:
+        memory.encoder = outdated()
 
 
 async def _previous(services: Services, turn: Turn) -> Row[int, str] | None:

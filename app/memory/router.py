@@ -13,6 +13,7 @@ from app.characters.store import find
 from app.errors import NotFound
 from app.memory.formation import memory_terms
 from app.memory.schemas import MemoryChange, MemoryOut, MemoryPage, show
+from app.memory.store import current_text, outdated
 from app.services import ServicesDep
 from app.tables import LARGEST_ID, Bond, Character, Memory
 from retrieval.context import in_context
@@ -51,18 +52,20 @@ async def list_memories(
 @router.patch("/{memory_id}")
 async def change(memory_id: MemoryId, body: MemoryChange, caller: CallerDep, services: ServicesDep) -> MemoryOut:
     """Pin, weigh or rewrite a memory; a new text is embedded before the answer comes."""
-    fresh = None
+    fresh, before = None, ""
     if body.text is not None:
         async with services.db.read() as db:
             memory, _slug = await _find(db, caller, memory_id)
             earlier = await db.get(Memory, memory.previous_id) if memory.previous_id else None
-        told = in_context(body.text, earlier.text if earlier else "", memory.created_at)
+            before = earlier.text if earlier else ""
+        told = in_context(body.text, before, memory.created_at)
         vectors = await services.embedding.passages([body.text, told])
         fresh = (*vectors, (await services.embedding.feel([body.text], vectors[:1]))[0])
     async with services.db.write() as db:
         memory, slug = await _find(db, caller, memory_id)
         if body.text is not None and fresh is not None:
-            memory.text, memory.encoder = body.text, services.recipe
+            same = (await current_text(db, memory.previous_id) or "") == before
+            memory.text, memory.encoder = body.text, services.recipe if same else outdated()
             memory.vector, memory.context, memory.emotion = fresh
             memory.terms = memory_terms(body.text, memory.created_at)
             await _invalidate(db, memory)
@@ -81,6 +84,8 @@ async def forget(memory_id: MemoryId, caller: CallerDep, services: ServicesDep) 
     """Forget one memory for good; the conversation it came from stays."""
     async with services.db.write() as db:
         memory, _slug = await _find(db, caller, memory_id)
+        # Locked first: a turn that follows it must be stored before this looks for what followed, or find it gone.
+        await db.execute(select(Memory.id).where(Memory.id == memory_id).with_for_update())
         await _invalidate(db, memory)
         await db.delete(memory)
     services.wake.set()
@@ -103,7 +108,7 @@ async def _invalidate(db: AsyncSession, memory: Memory) -> None:
 
     What followed holds the old text in its context; until the background has indexed it anew it is not recalled.
     """
-    await db.execute(update(Memory).where(Memory.previous_id == memory.id).values(encoder=""))
+    await db.execute(update(Memory).where(Memory.previous_id == memory.id).values(encoder=outdated()))
     await db.execute(
         update(Bond)
         .where(Bond.owner == memory.owner, Bond.user == memory.user, Bond.character_id == memory.character_id)
