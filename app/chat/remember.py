@@ -30,6 +30,8 @@ async def remember(services: Services, turn: Turn, speech: Speech, outcome: Outc
         memory, before = await _form_memory(services, turn, speech)
         turn.watch.mark("total")
         async with services.db.write() as db:
+            # First, as edits of memories do: who changes what two of them share waits here and not crosswise.
+            bond = await _move_bond(db, turn)
             await _check_previous(db, memory, before)
             await _keep_session(db, turn)
             said = await append(db, turn.known.place, turn.session_id, turn.id)
@@ -40,7 +42,6 @@ async def remember(services: Services, turn: Turn, speech: Speech, outcome: Outc
             reply.outcome = outcome
             db.add_all([memory, reply])
             await db.execute(update(Session).where(Session.id == turn.session_id).values(leaf_id=reply.id))
-            bond = await _move_bond(db, turn)
             await _touch_recalled(db, turn)
             db.add(
                 Trace(

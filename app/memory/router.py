@@ -64,11 +64,11 @@ async def change(memory_id: MemoryId, body: MemoryChange, caller: CallerDep, ser
     async with services.db.write() as db:
         memory, slug = await _find(db, caller, memory_id)
         if body.text is not None and fresh is not None:
+            await _begin_change(db, memory)
             same = (await current_text(db, memory.previous_id) or "") == before
             memory.text, memory.encoder = body.text, services.recipe if same else outdated()
             memory.vector, memory.context, memory.emotion = fresh
             memory.terms = memory_terms(body.text, memory.created_at)
-            await _invalidate(db, memory)
         if body.pinned is not None:
             memory.pinned = body.pinned
         if body.importance is not None:
@@ -84,9 +84,7 @@ async def forget(memory_id: MemoryId, caller: CallerDep, services: ServicesDep) 
     """Forget one memory for good; the conversation it came from stays."""
     async with services.db.write() as db:
         memory, _slug = await _find(db, caller, memory_id)
-        # Locked first: a turn that follows it must be stored before this looks for what followed, or find it gone.
-        await db.execute(select(Memory.id).where(Memory.id == memory_id).with_for_update())
-        await _invalidate(db, memory)
+        await _begin_change(db, memory)
         await db.delete(memory)
     services.wake.set()
 
@@ -103,14 +101,17 @@ async def _find(db: AsyncSession, caller: Caller, memory_id: int) -> tuple[Memor
     return row[0], row[1]
 
 
-async def _invalidate(db: AsyncSession, memory: Memory) -> None:
+async def _begin_change(db: AsyncSession, memory: Memory) -> None:
     """Tell every process that this user's and character's bank must be rebuilt, without what followed this memory.
 
-    What followed holds the old text in its context; until the background has indexed it anew it is not recalled.
+    What followed holds the old text in its context; until the background has indexed it anew it is not recalled. The
+    bond's row is locked first, as by a turn: one that follows this memory is stored before, or sees the change.
     """
-    await db.execute(update(Memory).where(Memory.previous_id == memory.id).values(encoder=outdated()))
     await db.execute(
         update(Bond)
         .where(Bond.owner == memory.owner, Bond.user == memory.user, Bond.character_id == memory.character_id)
         .values(memory_revision=Bond.memory_revision + 1)
     )
+    # The background locks rows in the order of their ids.
+    await db.execute(select(Memory.id).where(Memory.id == memory.id).with_for_update())
+    await db.execute(update(Memory).where(Memory.previous_id == memory.id).values(encoder=outdated()))

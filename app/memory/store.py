@@ -17,5 +17,5 @@ def outdated() -> str:
 
 
 async def current_text(db: AsyncSession, memory_id: int | None) -> str | None:
-    """What a memory says, None when there is none. It does not change before the caller's transaction ends."""
-    return await db.scalar(select(Memory.text).where(Memory.id == memory_id).with_for_update(read=True))
+    """What a memory says, None when there is none. Lasts until the transaction ends for who has locked the bond."""
+    return await db.scalar(select(Memory.text).where(Memory.id == memory_id))
