@@ -41,6 +41,7 @@ class LexicalIndex:
     def __init__(self) -> None:
         self._postings: dict[int, array[int]] = {}
         self._lengths = array("I")
+        self._total = 0
         self._lock = Lock()
 
     def __len__(self) -> int:
@@ -49,7 +50,7 @@ class LexicalIndex:
     @property
     def nbytes(self) -> int:
         """About how much memory the rows take."""
-        return 4 * (len(self._lengths) + sum(self._lengths)) + 200 * len(self._postings)
+        return 4 * (len(self._lengths) + self._total) + 200 * len(self._postings)
 
     def add(self, rows: Sequence[Terms]) -> None:
         """Add rows behind those there are. A term's place in its posting list is repeated as often as it occurs."""
@@ -64,6 +65,7 @@ class LexicalIndex:
             for name, part in zip(names.tolist(), np.split(places[order], starts[1:]), strict=False):
                 self._postings.setdefault(name, array("I")).frombytes(part.tobytes())
             self._lengths.frombytes(sizes.tobytes())
+            self._total += len(flat)
 
     def counts(self, query: Terms) -> Counts:
         """How often the different terms of `query` are in each row that has one of them."""

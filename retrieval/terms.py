@@ -33,6 +33,8 @@ _RUN = re.compile(rf"[{_HAN}]+|[^\W_{_HAN}]+(?:'[^\W\d_{_HAN}]+)?")
 _IS_HAN = re.compile(f"[{_HAN}]")
 _NUMERIC_DATE = re.compile(r"\b((?:19|20)\d\d)[-/.](1[0-2]|0?[1-9])[-/.](3[01]|[12]\d|0?[1-9])\b")
 _DAY = re.compile(r"(3[01]|[12]\d|0?[1-9])(?:st|nd|rd|th)?$")
+# No number to Python: digits of some scripts, and more than 4,300 of any. Beyond nine it is none of a date.
+_FIGURES = re.compile(r"\d{1,9}$")
 _MONTH_NAMES = (
     *("january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november"),
     "december",
@@ -75,7 +77,7 @@ def _read(runs: Sequence[str]) -> Iterator[str]:
             yield f"#m{month}"
         elif (day := _day(run, before, after)) is not None:
             yield f"#d{day}"
-        elif not (after[:1] == "月" and run.isdigit()):
+        elif not (after[:1] == "月" and _FIGURES.match(run)):
             word = run.lower().removesuffix("'s").replace("'", "")
             if word not in STOPWORDS:
                 yield stem(word)
@@ -83,7 +85,7 @@ def _read(runs: Sequence[str]) -> Iterator[str]:
 
 def _chinese_words(run: str, before: str) -> Iterator[str]:
     """Compounds with their parts (好意思: 好意, 意思, 好意思), so that either finds the other."""
-    if before.isdigit() and run[0] in "年月日号":
+    if _FIGURES.match(before) and run[0] in "年月日号":
         if run[0] == "月":
             yield f"#m{int(before)}"
         run = run[1:]

@@ -15,6 +15,7 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+import typer
 from rich.progress import track
 
 from app.bench.baselines import Bm25, Scores, ordered, words
@@ -154,6 +155,11 @@ def _tasks(corpus: Corpus, encoder: Encoder) -> Iterator[tuple[Bank, list[Query]
         by_scene[pair.role, pair.family].append(pair)
     banks = {scene: corpus.bank(*scene) for scene in track(by_scene, "cutting units", console=err)}
     keys = dict.fromkeys(piece.key for found, _ in banks.values() for piece in found)
+    if not keys:
+        raise typer.BadParameter(
+            "every role speaks in one scene only, so there is nothing to recall for it; give the whole file.",
+            param_hint="--data",
+        )
     vectors = dict(zip(keys, embedded(encoder.encode_passages, list(keys), "embedding units"), strict=True))
     asked = [text for pair in corpus.pairs for text in (_key(pair), _joined(pair))]
     queries = dict(zip(asked, embedded(encoder.encode_queries, asked, "embedding queries"), strict=True))

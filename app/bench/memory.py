@@ -107,7 +107,7 @@ SYSTEMS: dict[str, Callable[[Asked, Shelf], Sequence[int]]] = {
 
 def run(data: Path) -> None:
     """Measure every system on the same questions, and print the report."""
-    conversations = read_conversations(data)
+    conversations = [one for one in read_conversations(data) if one.questions]
     with err.status("loading the encoder"):
         encoder, tagger = load_encoder(settings())
     rows: dict[str, list[tuple[int, dict[str, float]]]] = {name: [] for name in SYSTEMS}

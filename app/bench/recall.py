@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import typer
 from rich.progress import track
 
 from app.bench.measure import embedded
@@ -36,9 +37,9 @@ CHINESE = "海 船 风暴 灯 面包 信 姐姐 冬天 花园 约定 歌 河 桥
 
 def run(rows: int, turns: int, file: Path | None) -> None:
     """Measure `turns` turns over `rows` lines and as many memories, by our ranking and by the paper's plain one."""
+    texts = _texts(file, min(rows, EMBEDDED) + turns)
     with err.status("loading the encoder"):
         encoder, tagger = load_encoder(settings())
-    texts = _texts(file, min(rows, EMBEDDED) + turns)
     asked, texts = texts[:turns], texts[turns:]
     records = _records(encoder, tagger, texts, rows)
     lines = Bank(encoder.dimension)
@@ -57,7 +58,12 @@ def run(rows: int, turns: int, file: Path | None) -> None:
 
 def _texts(file: Path | None, count: int) -> list[str]:
     if file:
-        found = [line for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+        try:
+            found = [line for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+        except (OSError, UnicodeDecodeError) as error:
+            raise typer.BadParameter(f"{file} can't be read as UTF-8 text: {error}.", param_hint="--data") from None
+        if not found:
+            raise typer.BadParameter(f"{file} is empty; give a file with one text a line.", param_hint="--data")
         return [found[n % len(found)] for n in range(count)]
     generator = np.random.default_rng(1)
     return [" ".join(generator.choice(f"{ENGLISH} {CHINESE}".split(), generator.integers(6, 30))) for _ in range(count)]

@@ -75,8 +75,7 @@ async def _near_lines(
     bank = await catch_up(
         db, services.lines, known.scope.character_id, known.lines, Line, mine, services.embedding.encoder.dimension
     )
-    query = Query(feeling.talk, terms(feeling.talk_text), feeling.mood)
-    candidates = await run_sync(partial(bank.find, query, strategy, limit=services.settings.recall_lines))
+    candidates = await run_sync(_line_candidates, services, bank, feeling, strategy)
     columns = select(Line.id, Line.key, Line.answer, Line.dialogue)
     rows = {row.id: row for row in await db.execute(columns.where(*mine, Line.id.in_([one.id for one in candidates])))}
     return Found([one for one in candidates if one.id in rows], rows)
@@ -90,10 +89,11 @@ async def _near_memories(
     bank = await catch_up(
         db, services.memories, known.scope, known.memories, Memory, mine, services.embedding.encoder.dimension
     )
-    shown = await db.scalars(select(Memory.id).where(*mine, Memory.message_id.in_(seen)))
+    in_prompt = await db.scalars(select(Memory.id).where(*mine, Memory.message_id.in_(seen)))
     pinned = await db.scalars(select(Memory.id).where(*mine, Memory.pinned))
-    find = partial(_memory_candidates, services, bank, feeling, strategy, frozenset(shown), frozenset(pinned))
-    candidates = await run_sync(find)
+    candidates = await run_sync(
+        _memory_candidates, services, bank, feeling, strategy, frozenset(in_prompt), frozenset(pinned)
+    )
     columns = select(Memory.id, Memory.text, Memory.created_at, Memory.importance, Memory.uses, Memory.pinned).where(
         *mine, Memory.id.in_([one.id for one in candidates])
     )
@@ -115,15 +115,27 @@ async def _near_memories(
     )
 
 
+# Both take milliseconds for thousands of rows and a tenth of a second for a hundred thousand, so they run in a thread:
+# whoever is being streamed to must not wait for them.
+def _line_candidates(services: Services, bank: Bank, feeling: Feeling, strategy: Strategy) -> Sequence[Candidate]:
+    query = Query(feeling.talk, terms(feeling.talk_text), feeling.mood)
+    return bank.find(query, strategy, limit=services.settings.recall_lines)
+
+
 def _memory_candidates(
-    services: Services, bank: Bank, feeling: Feeling, strategy: Strategy, shown: frozenset[int], pinned: frozenset[int]
+    services: Services,
+    bank: Bank,
+    feeling: Feeling,
+    strategy: Strategy,
+    in_prompt: frozenset[int],
+    pinned: frozenset[int],
 ) -> Sequence[Candidate]:
     vector = feeling.said * SAID_SHARE + feeling.talk * (1 - SAID_SHARE)
     words = terms(feeling.said_text)
     if len(words) < FEW_TERMS:
         words = np.concatenate([words, terms(feeling.talk_text)])
     query = Query((vector / np.linalg.norm(vector)).astype(np.float32), words, feeling.mood)
-    return bank.find(query, strategy, limit=services.settings.recall_memories, without=shown, pinned=pinned)
+    return bank.find(query, strategy, limit=services.settings.recall_memories, without=in_prompt, pinned=pinned)
 
 
 def _rank_unsaid(

@@ -11,7 +11,8 @@ from app.chat.ask import Outcome, Turn
 from app.chat.resolve import in_scope
 from app.chat.speak import Speech
 from app.chat.trace import explain
-from app.memory.formation import exchange, importance, memory_terms, out_of_date
+from app.memory.formation import exchange, importance, memory_terms
+from app.memory.store import current_text, outdated
 from app.services import Services
 from app.sessions.store import append, child
 from app.tables import Bond, Memory, Session, Trace, now
@@ -26,9 +27,12 @@ async def remember(services: Services, turn: Turn, speech: Speech, outcome: Outc
     if not turn.ask.store:
         return
     with turn.watch("remember"):
-        memory = await _form_memory(services, turn, speech)
+        memory, before = await _form_memory(services, turn, speech)
         turn.watch.mark("total")
         async with services.db.write() as db:
+            # First, as edits of memories do: who changes what two of them share waits here and not crosswise.
+            bond = await _move_bond(db, turn)
+            await _check_previous(db, memory, before)
             await _keep_session(db, turn)
             said = await append(db, turn.known.place, turn.session_id, turn.id)
             memory.message_id = said.id
@@ -38,7 +42,6 @@ async def remember(services: Services, turn: Turn, speech: Speech, outcome: Outc
             reply.outcome = outcome
             db.add_all([memory, reply])
             await db.execute(update(Session).where(Session.id == turn.session_id).values(leaf_id=reply.id))
-            bond = await _move_bond(db, turn)
             await _touch_recalled(db, turn)
             db.add(
                 Trace(
@@ -53,8 +56,8 @@ async def remember(services: Services, turn: Turn, speech: Speech, outcome: Outc
         services.wake.set()
 
 
-async def _form_memory(services: Services, turn: Turn, speech: Speech) -> Memory:
-    """The exchange with its vector and its feeling: what the user said weighs as much as the whole."""
+async def _form_memory(services: Services, turn: Turn, speech: Speech) -> tuple[Memory, str]:
+    """The exchange with its vectors and its feeling, and the text of the one before it that they were made with."""
     said = turn.known.place.history[-1].content
     text = exchange(turn.scene.user, said, turn.scene.character, speech.said)
     created = now()
@@ -62,14 +65,14 @@ async def _form_memory(services: Services, turn: Turn, speech: Speech) -> Memory
     before = previous.text if previous else ""
     vectors = await services.embedding.passages([text, in_context(text, before, created)])
     scope = turn.known.scope
-    return Memory(
+    memory = Memory(
         owner=scope.owner,
         user=scope.user,
         character_id=scope.character_id,
         session_id=turn.session_id,
         text=text,
         # The language model is asked in the background how it felt; until then the exchange is in the prompt anyway.
-        encoder=services.recipe if services.settings.emotion != "model" else out_of_date(),
+        encoder=services.recipe if services.settings.emotion != "model" else outdated(),
         vector=vectors[0],
         context=vectors[1],
         terms=memory_terms(text, created),
@@ -78,6 +81,16 @@ async def _form_memory(services: Services, turn: Turn, speech: Speech) -> Memory
         importance=importance(said, turn.feeling.emotion),
         created_at=created,
     )
+    return memory, before
+
+
+async def _check_previous(db: AsyncSession, memory: Memory, before: str) -> None:
+    """Who edits or forgets the exchange before this one while this one is embedded must not break or betray it."""
+    text = await current_text(db, memory.previous_id)
+    if text is None:
+        memory.previous_id = None
+    if (text or "") != before:
+        memory.encoder = outdated()
 
 
 async def _previous(services: Services, turn: Turn) -> Row[int, str] | None:

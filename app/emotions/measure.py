@@ -55,10 +55,10 @@ def scores(intensities: Vectors, felt: Mask, limits: Vectors) -> dict[str, Any]:
     flat = intensities.max(axis=1) < FLOOR
     neutral: Mask = ~felt.max(axis=1)
     return {
-        "macro_f1": float(np.mean(list(f1.values()))),
+        "macro_f1": float(np.mean(list(f1.values()))) if f1 else None,
         "ece": calibration_error(intensities, felt),
         "flat_neutral": float(flat[neutral].mean()) if neutral.any() else None,
-        "flat_emotional": float(flat[~neutral].mean()),
+        "flat_emotional": None if neutral.all() else float(flat[~neutral].mean()),
         **f1,
     }
 

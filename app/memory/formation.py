@@ -7,7 +7,7 @@ from datetime import datetime
 
 import numpy as np
 
-from app.tables import Floats, Terms, new_id
+from app.tables import Floats, Terms
 from retrieval.terms import date_terms, terms
 
 _TOLD = re.compile(
@@ -34,8 +34,3 @@ def importance(said: str, emotion: Floats) -> float:
 def memory_terms(text: str, created: datetime) -> Terms:
     """The words a memory is found by: its own, and the day it is of."""
     return np.concatenate([terms(text), date_terms(created)])
-
-
-def out_of_date() -> str:
-    """The recipe of a memory that must be indexed anew: one of its own, so that two marks are told apart."""
-    return f"out of date {new_id()}"

@@ -11,8 +11,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.auth import Caller, CallerDep
 from app.characters.store import find
 from app.errors import NotFound
-from app.memory.formation import memory_terms, out_of_date
+from app.memory.formation import memory_terms
 from app.memory.schemas import MemoryChange, MemoryOut, MemoryPage, show
+from app.memory.store import current_text, outdated
 from app.services import ServicesDep
 from app.tables import LARGEST_ID, Bond, Character, Memory
 from retrieval.context import in_context
@@ -51,24 +52,23 @@ async def list_memories(
 @router.patch("/{memory_id}")
 async def change(memory_id: MemoryId, body: MemoryChange, caller: CallerDep, services: ServicesDep) -> MemoryOut:
     """Pin, weigh or rewrite a memory; a new text is embedded before the answer comes."""
-    fresh, indexed_by = None, ""
+    fresh, before = None, ""
     if body.text is not None:
         async with services.db.read() as db:
             memory, _slug = await _find(db, caller, memory_id)
-            indexed_by = memory.encoder
             earlier = await db.get(Memory, memory.previous_id) if memory.previous_id else None
-        told = in_context(body.text, earlier.text if earlier else "", memory.created_at)
+            before = earlier.text if earlier else ""
+        told = in_context(body.text, before, memory.created_at)
         vectors = await services.embedding.passages([body.text, told])
         fresh = (*vectors, (await services.embedding.feel([body.text], vectors[:1]))[0])
     async with services.db.write() as db:
         memory, slug = await _find(db, caller, memory_id)
         if body.text is not None and fresh is not None:
-            # What was said before it may have been changed since it was read.
-            memory.encoder = services.recipe if memory.encoder == indexed_by else out_of_date()
-            memory.text = body.text
+            await _begin_change(db, memory)
+            same = (await current_text(db, memory.previous_id) or "") == before
+            memory.text, memory.encoder = body.text, services.recipe if same else outdated()
             memory.vector, memory.context, memory.emotion = fresh
             memory.terms = memory_terms(body.text, memory.created_at)
-            await _invalidate(db, memory)
         if body.pinned is not None:
             memory.pinned = body.pinned
         if body.importance is not None:
@@ -84,7 +84,7 @@ async def forget(memory_id: MemoryId, caller: CallerDep, services: ServicesDep) 
     """Forget one memory for good; the conversation it came from stays."""
     async with services.db.write() as db:
         memory, _slug = await _find(db, caller, memory_id)
-        await _invalidate(db, memory)
+        await _begin_change(db, memory)
         await db.delete(memory)
     services.wake.set()
 
@@ -101,14 +101,17 @@ async def _find(db: AsyncSession, caller: Caller, memory_id: int) -> tuple[Memor
     return row[0], row[1]
 
 
-async def _invalidate(db: AsyncSession, memory: Memory) -> None:
+async def _begin_change(db: AsyncSession, memory: Memory) -> None:
     """Tell every process that this user's and character's bank must be rebuilt, without what followed this memory.
 
-    What followed holds the old text in its context; until the background has indexed it anew it is not recalled.
+    What followed holds the old text in its context; until the background has indexed it anew it is not recalled. The
+    bond's row is locked first, as by a turn: one that follows this memory is stored before, or sees the change.
     """
-    await db.execute(update(Memory).where(Memory.previous_id == memory.id).values(encoder=out_of_date()))
     await db.execute(
         update(Bond)
         .where(Bond.owner == memory.owner, Bond.user == memory.user, Bond.character_id == memory.character_id)
         .values(memory_revision=Bond.memory_revision + 1)
     )
+    # The background locks rows in the order of their ids.
+    await db.execute(select(Memory.id).where(Memory.id == memory.id).with_for_update())
+    await db.execute(update(Memory).where(Memory.previous_id == memory.id).values(encoder=outdated()))

@@ -34,6 +34,9 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    # The vectors stay good; after another upgrade the rows must wait for words and contexts again.
+    for table in ("lines", "memories"):
+        op.execute(f"UPDATE {table} SET encoder = replace(encoder, '+terms1', '')")
     with op.batch_alter_table("memories", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_memories_previous_id"))
         batch_op.drop_constraint(batch_op.f("fk_memories_previous_id_memories"), type_="foreignkey")

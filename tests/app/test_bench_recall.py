@@ -156,6 +156,23 @@ def test_biographies_that_can_not_be_used_end_in_one_sentence(tmp_path: Path, co
     refused("characters", tmp_path, why)
 
 
+@pytest.mark.parametrize(("content", "why"), [(None, "can't be read"), (b"\xff", "can't be read"), (b"\n", "is empty")])
+def test_texts_that_can_not_be_used_end_in_one_sentence(tmp_path: Path, content: bytes | None, why: str) -> None:
+    file = tmp_path / "texts.txt"
+    if content is not None:
+        file.write_bytes(content)
+    refused("recall", file, why)
+
+
+def test_roles_of_one_scene_end_in_one_sentence(
+    tmp_path: Path, weights_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MOODLINE_HOME", str(weights_home))
+    file = tmp_path / "contexts.json"
+    file.write_text(json.dumps(FISH), encoding="utf-8")
+    refused("lines", file, "there is nothing to recall")
+
+
 def refused(command: str, data: Path, why: str) -> None:
     result = CliRunner().invoke(app, ["bench", command, "--data", str(data)], terminal_width=1000)
     assert result.exit_code == 2
@@ -264,3 +281,23 @@ def test_a_question_finds_its_paragraph_and_nobody_elses(
         assert numbers["recall@5"] == 1
         assert numbers["foreign"] == (5 * 2 if name == "unscoped" else 0)
     assert report["results"]["dense"]["mrr"] > 0.8
+
+
+def test_a_question_about_a_long_talk_finds_the_turn_that_answers_it(
+    tmp_path: Path, weights_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = ["I keep bees behind the church.", "How lovely!", "The ferry was late again.", "It always is."]
+    turns = [{"dia_id": f"D1:{n}", "speaker": "AB"[n % 2], "text": text} for n, text in enumerate(said)]
+    talk = {"session_1": turns, "session_1_date_time": "1:56 pm on 8 May, 2023"}
+    asked = [
+        {"question": "Where are the bees kept?", "category": 4, "evidence": ["D1:0"]},
+        {"question": "What was never said?", "category": 5, "evidence": ["D1:1"]},
+    ]
+    file = tmp_path / "talks.json"
+    # A conversation without a turn is asked nothing.
+    file.write_text(json.dumps([{"conversation": talk, "qa": asked}, {"conversation": {}, "qa": asked}]), "utf-8")
+    report = measured("memory", file, weights_home, monkeypatch)
+    assert (report["conversations"], report["turns"]) == (1, 4)
+    assert report["questions"] == {"1": 0, "2": 0, "3": 0, "4": 1}
+    for numbers in report["results"].values():
+        assert numbers["recall@5"] == numbers["mrr"] == numbers["c4 mrr"] == 1

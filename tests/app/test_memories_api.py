@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -8,6 +10,7 @@ import httpx
 import pytest
 from sqlalchemy import select
 
+from app.embedding import Embedding
 from app.main import create_app
 from app.memory.formation import memory_terms
 from app.reindex import count_waiting, embed_waiting
@@ -17,6 +20,7 @@ from models.scripted import ScriptedEngine
 from retrieval.cache import BankCache
 from retrieval.context import in_context
 from retrieval.emotion import EMOTIONS
+from retrieval.encoder import Encoder, Vectors
 
 Fixture = Any
 
@@ -170,6 +174,79 @@ async def test_what_followed_a_changed_or_forgotten_memory_no_longer_holds_its_w
         assert float(row.context @ expected[0]) == pytest.approx(1, abs=1e-3)
         assert row.encoder == services.recipe
     assert (await chain(services))[-1].previous_id is None
+
+
+class Held:
+    """A real encoder that holds passages up until somebody opens the gate."""
+
+    def __init__(self, encoder: Encoder) -> None:
+        self.id, self.dimension, self.encode_queries = encoder.id, encoder.dimension, encoder.encode_queries
+        self.entered, self.gate = threading.Event(), threading.Event()
+        self._encoder = encoder
+
+    def encode_passages(self, texts: Sequence[str]) -> Vectors:
+        self.entered.set()
+        assert self.gate.wait(30)
+        return self._encoder.encode_passages(texts)
+
+
+@pytest.fixture
+async def held(services: Services, loaded_encoder: Any) -> tuple[Services, Held]:
+    """The same server as another process, which embeds nothing until it may."""
+    encoder = Held(loaded_encoder[0])
+    embedding = Embedding(lambda: (encoder, loaded_encoder[1]))
+    await embedding.start()
+    return replace(services, embedding=embedding), encoder
+
+
+async def remembers_what_is_said_before(services: Services, row: Memory, before: str) -> bool:
+    expected = await services.embedding.passages([in_context(row.text, before, row.created_at)])
+    return float(row.context @ expected[0]) == pytest.approx(1, abs=1e-3)
+
+
+@pytest.mark.parametrize("change", ["edited", "forgotten"])
+async def test_what_was_said_before_can_change_while_a_turn_is_embedded(
+    client: httpx.AsyncClient, services: Services, engine: ScriptedEngine, held: tuple[Services, Held], change: str
+) -> None:
+    other, encoder = held
+    engine.replies += ["Where?", "Never there."]
+    asked = [{"role": "user", "content": "I hid the money in the oven."}]
+    told = [*asked, {"role": "assistant", "content": "Where?"}, {"role": "user", "content": "Tell nobody."}]
+    await client.post("/v1/chat/completions", json={"model": "char/mira", "messages": asked})
+    (first,) = await chain(services)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(create_app(other)), base_url="http://localhost") as http:
+        turn = asyncio.create_task(http.post("/v1/chat/completions", json={"model": "char/mira", "messages": told}))
+        await asyncio.to_thread(encoder.entered.wait, 30)
+        place = f"/api/memories/{first.id}"
+        request = client.delete(place) if change == "forgotten" else client.patch(place, json={"text": "I baked."})
+        assert (await request).is_success
+        encoder.gate.set()
+        assert (await turn).status_code == 200
+    assert await count_waiting(services) == 1
+    await embed_waiting(services)
+    assert await remembers_what_is_said_before(
+        services, (await chain(services))[-1], "" if change == "forgotten" else "I baked."
+    )
+
+
+async def test_a_second_edit_while_the_first_is_indexed_is_not_lost(
+    client: httpx.AsyncClient, services: Services, engine: ScriptedEngine, held: tuple[Services, Held]
+) -> None:
+    other, encoder = held
+    engine.replies += ["Where?", "Never there."]
+    asked = [{"role": "user", "content": "I hid the money in the oven."}]
+    told = [*asked, {"role": "assistant", "content": "Where?"}, {"role": "user", "content": "Tell nobody."}]
+    for messages in (asked, told):
+        await client.post("/v1/chat/completions", json={"model": "char/mira", "messages": messages})
+    first, _second = await chain(services)
+    await client.patch(f"/api/memories/{first.id}", json={"text": "I baked a cake."})
+    indexing = asyncio.create_task(embed_waiting(other))
+    await asyncio.to_thread(encoder.entered.wait, 30)
+    await client.patch(f"/api/memories/{first.id}", json={"text": "I mended the net."})
+    encoder.gate.set()
+    await indexing
+    assert await count_waiting(services) == 0
+    assert await remembers_what_is_said_before(services, (await chain(services))[-1], "I mended the net.")
 
 
 async def test_a_forgotten_memory_is_never_recalled_again_and_its_conversation_stays(

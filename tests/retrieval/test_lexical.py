@@ -111,3 +111,9 @@ def test_a_window_is_scored_as_a_text_of_all_its_rows(table, data):
     agree = np.isclose(found, expected, rtol=1e-3, atol=1e-3)
     # Where all rows score the same but for rounding, its deviation is noise, and so is what it is divided by.
     assert agree.all() or len(set(np.round(expected / max(expected.max(), 1), 3))) < len(table)
+
+
+def test_memory_is_counted_alike_however_rows_came():
+    table = [[1, 2, 2], [], [2, 3]]
+    at_once, by_one = index_of(table), index_of(*([row] for row in table))
+    assert by_one.nbytes == at_once.nbytes == 4 * (3 + 5) + 200 * 3

@@ -20,6 +20,8 @@ from retrieval.terms import MOST_CHARACTERS, date_terms, normal_forms, terms
         ("ＡＢＣ１２", ["abc12"]),
         ("😀 … !!!", []),
         ("", []),
+        ("1" * 5000 + "月", ["1" * 5000, "月"]),
+        ("፩月", ["፩", "月"]),
     ],
 )
 def test_words_become_terms_of_either_language(text, forms):

@@ -48,6 +48,12 @@ def test_flat_texts_are_counted_among_neutral_and_among_emotional_ones():
     assert measured["flat_emotional"] == pytest.approx(1 / 2)
 
 
+def test_what_no_text_can_tell_is_not_measured():
+    nothing = np.zeros((2, 8), bool)
+    measured = scores(columns([0.5, 0.0]), nothing, np.full((2, 8), 0.5, np.float32))
+    assert (measured["macro_f1"], measured["flat_neutral"], measured["flat_emotional"]) == (None, 0.5, None)
+
+
 def test_intensities_that_hold_as_often_as_they_say_have_no_calibration_error():
     felt = np.zeros((4, 8), bool)
     felt[:3] = True
