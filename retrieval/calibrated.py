@@ -29,7 +29,7 @@ class Weights:
 
     semantic: float = 1.0
     lexical: float = 1.0
-    emotional: float = 1.2
+    emotional: float = 1.0
     recency: float = 0.1
     importance: float = 0.1
     spoken: float = 0.8
