@@ -1,4 +1,4 @@
-"""Asks the language model how texts feel, as Emotional RAG does (arXiv 2410.23041); never while somebody waits."""
+"""Asks the language model how texts feel, as Emotional RAG does (arXiv 2410.23041); never within a turn."""
 
 from __future__ import annotations
 

@@ -31,12 +31,12 @@ def run(data: Sequence[Path], encoder_name: str, out: Path | None, also_for: Seq
         with err.status("loading the encoder"):
             encoder = build_encoder(chosen)
         trained = _train(encoder, corpora, seed)
+        target = out or chosen.home / "heads" / file_name(encoder.id)
+        ids = [*trained.head.manifest["encoders"], *also_for]
+        save(replace(trained.head, manifest={**trained.head.manifest, "encoders": ids}), target)
     except (WrongForm, OSError, ValueError) as error:
         err.print(f"[red]{error}[/]", highlight=False)
         raise typer.Exit(1) from None
-    target = out or chosen.home / "heads" / file_name(encoder.id)
-    ids = [*trained.head.manifest["encoders"], *also_for]
-    save(replace(trained.head, manifest={**trained.head.manifest, "encoders": ids}), target)
     show("train emotion", trained.results, encoder=encoder.id, written=str(target))
 
 

@@ -116,6 +116,15 @@ def test_training_and_measuring_on_the_command_line(at_home, tmp_path):
     assert line["documents"] + line["left_out"] == 340
 
 
+def test_a_head_that_can_not_be_written_ends_in_a_sentence(at_home, tmp_path):
+    data = tmp_path / "train.tsv"
+    data.write_text(comments(300), encoding="utf-8")
+    ended = CliRunner().invoke(app, ["train", "emotion", "--data", str(data), "--out", str(data / "head.npz")])
+    assert ended.exit_code == 1
+    assert "train.tsv" in ended.stderr
+    assert "Traceback" not in ended.output
+
+
 @pytest.mark.parametrize("command", ["train", "bench"])
 @pytest.mark.parametrize(("content", "told"), [(None, "No such file"), ("once upon a time", "line 1 has 1 fields")])
 def test_a_wrong_file_ends_in_a_sentence(tmp_path, command, content, told):
