@@ -92,7 +92,11 @@ def build_encoder(settings: Settings) -> Encoder:
 
 async def start(services: Services) -> None:
     """Load the encoder and the engine. A failure is logged and told by /readyz; the server stays up."""
-    for part in (services.embedding, services.engine):
+    parts: list[Embedding | Engine] = [services.embedding, services.engine]
+    if services.settings.emotion == "model":
+        # Rows that wait are felt by the language model, not by the head because it happens to be ready first.
+        parts.reverse()
+    for part in parts:
         try:
             await part.start()
         except Exception:

@@ -53,8 +53,7 @@ class Settings(BaseSettings):
     emotion: Literal["head", "anchors", "model"] = Field(
         "head",
         description="What hears emotions: `head` (trained; anchors for an encoder without one), `anchors`, or `model`, "
-        "which asks the language model about lines, and about memories that are indexed anew, in the background, and "
-        "else is `head`.",
+        "which asks the language model about lines and memories in the background and else is `head`.",
     )
 
     context_tokens: int = Field(4096, ge=512, description="Most tokens of prompt and reply together.")

@@ -20,6 +20,7 @@ from app.reindex import count_waiting, embed_waiting, keep_embedded
 from app.services import Services
 from app.tables import Line, Memory
 from models.scripted import ScriptedEngine
+from retrieval.emotion import EMOTIONS
 from retrieval.encoder import Encoder, Vectors
 
 Fixture = Any
@@ -266,3 +267,26 @@ async def test_a_language_model_that_fails_is_done_without(
     assert np.array(await heard(services)) == pytest.approx(
         tagger.tag(SAID, encoder.encode_passages(SAID)), abs=0.02
     ), "the lines feel as the tagger hears them"
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+async def test_what_a_turn_leaves_is_felt_by_the_language_model_where_it_is_chosen(
+    services: Services, engine: ScriptedEngine
+) -> None:
+    chosen = replace(services, settings=services.settings.model_copy(update={"emotion": "model"}))
+    await embed_waiting(services)
+    engine.replies.append("Aye.")
+    transport = httpx.ASGITransport(create_app(chosen))
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
+        asked = {"model": "char/mira", "messages": [{"role": "user", "content": "My boat sank."}]}
+        assert (await http.post("/v1/chat/completions", json=asked)).status_code == 200
+    assert await count_waiting(chosen) == 1
+    assert chosen.wake.is_set()
+    engine.replies.append('[{"dim": "sadness", "score": 9}, {"dim": "anger", "score": 4}]')
+    assert await embed_waiting(chosen) == 1
+    async with services.db.read() as db:
+        memory = (await db.scalars(select(Memory))).one()
+    told = dict(zip(EMOTIONS, memory.emotion.tolist(), strict=True))
+    assert told["sadness"] == pytest.approx(8 / 9)
+    assert told["anger"] == pytest.approx(3 / 9)
+    assert memory.encoder == services.recipe
