@@ -72,12 +72,19 @@ class LexicalIndex:
         with self._lock:
             lengths = np.array(self._lengths, np.float32)
             postings = [self._postings[name] for name in dict.fromkeys(query.tolist()) if name in self._postings]
-            found = [np.unique(np.frombuffer(posting, np.uint32), return_counts=True) for posting in postings]
+            found = [_counted(posting) for posting in postings]
         places = np.unique(np.concatenate([rows for rows, _ in found])) if found else np.empty(0, np.uint32)
         table = np.zeros((len(found), len(places)), np.float32)
         for term, (rows, times) in enumerate(found):
             table[term, np.searchsorted(places, rows)] = times
         return Counts(places.astype(np.int64), table, lengths)
+
+
+def _counted(posting: array[int]) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
+    """The rows of a posting list, which is ascending, and how often each is in it."""
+    rows = np.frombuffer(posting, np.uint32)
+    starts = np.concatenate([[0], np.flatnonzero(rows[1:] != rows[:-1]) + 1])
+    return rows[starts], np.diff(starts, append=len(rows))
 
 
 def bm25(table: Numbers, lengths: Numbers, rows: int, mean_length: float) -> Scores:
