@@ -11,7 +11,7 @@ from retrieval.candidate import Candidate, Ranked
 from retrieval.emotion import EMOTIONS, AnchorTagger, EmotionTagger, blend, cosine_distance, dominant
 from retrieval.encoder import Encoder, Vectors
 from retrieval.index import Hit, Index
-from retrieval.leak import distinct, folded, leaks, shows
+from retrieval.leak import folded, leaks, shows
 from retrieval.pack import pack
 from retrieval.rank import Strategy, rank
 from retrieval.retention import retention
@@ -44,7 +44,6 @@ __all__ = [
     "Weights",
     "blend",
     "cosine_distance",
-    "distinct",
     "dominant",
     "folded",
     "leaks",

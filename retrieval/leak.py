@@ -41,16 +41,6 @@ def leaks(dialogue: Sequence[str], target: Sequence[str]) -> bool:
     return shown(one, other) or shown(other, one)
 
 
-def distinct(ranked: Sequence[Sequence[str]]) -> tuple[int, ...]:
-    """The places of the dialogues of `ranked` that neither show nor are shown in one that is kept before them."""
-    turns = [fold(dialogue) for dialogue in ranked]
-    kept: list[int] = []
-    for place, found in enumerate(turns):
-        if not any(shown(found, turns[n]) or shown(turns[n], found) for n in kept):
-            kept.append(place)
-    return tuple(kept)
-
-
 def fold(dialogue: Sequence[str]) -> tuple[str, ...]:
     """The turns of a dialogue, each `folded`; those in which nothing is said are left out."""
     # A lone string is a sequence too, of its characters.

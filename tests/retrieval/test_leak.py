@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retrieval.leak import distinct, folded, leaks, shows
+from retrieval.leak import folded, leaks, shows
 
 SCRIPT = ("二二：走吗？", "去哪里呀", "回家，晚上一起包饺子看电视。", "好。")
 
@@ -48,12 +48,6 @@ def test_nothing_said_shows_nothing_and_is_shown_nowhere():
         assert not leaks(silent, silent)
 
 
-def test_the_better_of_two_that_contain_each_other_is_kept():
-    ranked = [SCRIPT[1:3], ["别的事，完全不相干的一句话。"], SCRIPT, ["晚上一起包饺子看电视！"], ["……"]]
-    assert distinct(ranked) == (0, 1, 4)
-    assert distinct([]) == ()
-
-
 def test_one_text_is_no_dialogue():
     with pytest.raises(TypeError, match="sequence of texts"):
         shows(SCRIPT, "好")
@@ -92,12 +86,3 @@ def test_a_long_text_is_found_wherever_it_lies(text, before, after):
 @given(st.text(max_size=60))
 def test_folding_twice_changes_nothing(text):
     assert folded(folded(text)) == folded(text)
-
-
-@given(st.lists(dialogues, max_size=8))
-def test_what_is_kept_holds_no_two_that_leak_and_drops_nothing_else(ranked):
-    kept = distinct(ranked)
-    assert list(kept) == sorted(kept)
-    for place, dialogue in enumerate(ranked):
-        repeats = any(leaks(dialogue, ranked[n]) for n in kept if n < place)
-        assert (place in kept) == (not repeats)
