@@ -18,7 +18,7 @@ PREFIX_BYTES = 512 * 2**20
 LOCKSTEP = 32
 """Replies computed in one batch. Up to 32 rows a matrix product gives a row the same bits whatever the others; from
 33 rows on oneDNN's bfloat16 kernels sum in another order. So replies never share a batch with prompts, and every prompt
-has its own: a seed then gives the same reply under any load."""
+has its own: a seed then gives the same reply under any load, where the CPU has AMX."""
 
 WAITING_PER_STREAM = 8
 """Requests that may wait for each one that runs; more are turned away, since their clients would give up first."""

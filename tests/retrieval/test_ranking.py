@@ -219,8 +219,8 @@ def test_sadness_does_not_recall_only_sadness():
         Candidate(100 + n, 0.7 - n / 1000, JOY) for n in range(5)
     ]
     ranked = rank(crowd, SAD, limit=10)
-    assert kept(ranked) == [0, 1, 2, 3, 4, 5, 6, 100, 101, 102]
-    assert next(one for one in ranked if one.id == 7).reason == "gave way: 7 of 10 places may share the mood's sadness"
+    assert kept(ranked) == [0, 1, 2, 3, 4, 5, 6, 7, 100, 101]
+    assert next(one for one in ranked if one.id == 8).reason == "gave way: 8 of 10 places may share the mood's sadness"
 
 
 def test_places_that_nothing_else_wants_go_to_the_mood_after_all():
