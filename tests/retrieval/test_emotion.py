@@ -1,6 +1,5 @@
 """Emotions: what the anchors tell, and the arithmetic of moods."""
 
-import csv
 import random
 
 import numpy as np
@@ -8,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.corpora.labelled import read_corpus
 from retrieval.anchors import ANCHORS, NEUTRAL
 from retrieval.emotion import EMOTIONS, AnchorTagger, blend, cosine_distance, dominant
 
@@ -29,26 +29,6 @@ PLAIN = [
     "嗯",
     "ok",
 ]
-
-GO_EMOTIONS = {
-    "joy": "amusement excitement joy love pride relief gratitude",
-    "acceptance": "admiration approval caring",
-    "fear": "fear nervousness",
-    "surprise": "surprise realization confusion",
-    "sadness": "sadness disappointment embarrassment grief remorse",
-    "disgust": "disgust",
-    "anger": "anger annoyance disapproval",
-    "anticipation": "optimism desire curiosity",
-}
-CPED = {
-    "joy": "happy relaxed positive-other",
-    "acceptance": "grateful",
-    "fear": "fear worried",
-    "surprise": "astonished",
-    "sadness": "sadness depress",
-    "disgust": "disgust negative-other",
-    "anger": "anger",
-}
 
 
 def test_the_dimensions_are_in_the_papers_order():
@@ -112,20 +92,14 @@ def test_an_encoder_that_sees_no_difference_gives_finite_numbers():
     assert felt.max() <= 0.1 + 1e-6
 
 
-def go_emotions(folder, count):
-    labels = (folder / "goemotions" / "labels.txt").read_text(encoding="utf-8").split()
-    lines = (folder / "goemotions" / "dev.tsv").read_text(encoding="utf-8").splitlines()
-    for line in random.Random(7).sample(lines, count):
-        text, numbers, _ = line.split("\t")
-        names = {labels[int(number)] for number in numbers.split(",")}
-        yield text, [bool(names & set(GO_EMOTIONS[emotion].split())) for emotion in EMOTIONS]
-
-
-def cped(folder, count):
-    with (folder / "cped" / "dialogues_a.csv").open(encoding="utf-8-sig", newline="") as file:
-        rows = list(csv.DictReader(file))
-    for row in random.Random(7).sample(rows, count):
-        yield row["Utterance"], [row["Emotion"] in CPED.get(emotion, "").split() for emotion in EMOTIONS]
+def labelled(file, count):
+    """Some texts of a public data set, each with whether it was given each emotion."""
+    rows = [
+        (text, [emotion in felt for emotion in EMOTIONS])
+        for document in read_corpus(file).documents
+        for text, felt in zip(document.texts, document.felt, strict=True)
+    ]
+    return random.Random(7).sample(rows, count)
 
 
 def area(scores, labels):
@@ -134,10 +108,10 @@ def area(scores, labels):
     return float(((positive > negative) + 0.5 * (positive == negative)).mean())
 
 
-@pytest.mark.parametrize(("read", "least"), [(go_emotions, 0.72), (cped, 0.55)])
+@pytest.mark.parametrize(("name", "least"), [("goemotions/dev.tsv", 0.72), ("cped/dialogues_a.csv", 0.55)])
 @pytest.mark.parametrize("kind", ["encode_queries", "encode_passages"])
-def test_anchors_tell_labelled_emotions_apart(bench_data, sentence, tagger, read, least, kind):
-    rows = list(read(bench_data, 500))
+def test_anchors_tell_labelled_emotions_apart(bench_data, sentence, tagger, name, least, kind):
+    rows = labelled(bench_data / name, 500)
     texts = [text for text, _ in rows]
     truth = np.array([labels for _, labels in rows])
     felt = tagger.tag(texts, getattr(sentence, kind)(texts))
