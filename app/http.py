@@ -12,10 +12,13 @@ from urllib.parse import urlsplit
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.auth import identify
 from app.errors import AppError
 from app.settings import Settings, is_loopback
 from app.tables import new_id
@@ -26,6 +29,10 @@ log = logging.getLogger("moodline")
 OPENAI_TYPES = {401: "invalid_request_error", 403: "permission_error", 429: "rate_limit_error"}
 CODES = {404: "not_found", 405: "method_not_allowed", 413: "too_large", 415: "unsupported_media_type"}
 UPLOAD = re.compile(r"/api/characters/[^/]+/lines")
+KEYED = re.compile(r"/(v1|api)(/.*)?", re.DOTALL)
+"""Paths below which a caller must be known. Routes ask for the `Caller` as well, so none can be forgotten."""
+CLIENT_REQUEST_ID = re.compile(r"[A-Za-z0-9._:+/=@-]{1,128}")
+"""A request id of the client's that may go into our log and headers."""
 
 
 def install(app: FastAPI, settings: Settings) -> None:
@@ -88,8 +95,9 @@ async def _validation_error(request: Request, error: Exception) -> JSONResponse:
     if any(fault["type"] == "json_invalid" for fault in error.errors()):
         return answer(request, 400, f"The body is not valid JSON: {error.errors()[0]['ctx']['error']}.", "invalid_json")
     message = f"{where}: {what}" if where else what
-    if isinstance(error.body, bytes):
+    if isinstance(error.body, bytes) and error.body:
         message = "The body was not read as JSON; send it with `Content-Type: application/json`."
+        return answer(request, 415, message, "unsupported_media_type")
     if len(faults) > 1:
         message += f" (and {len(faults) - 1} more)"
     if request.scope["path"].startswith("/v1"):
@@ -111,16 +119,31 @@ def _place(fault: dict[str, Any], body: Any) -> str:
     return ".".join(kept)
 
 
-async def _http_error(request: Request, error: Exception) -> JSONResponse:
+async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     message = str(error.detail)
+    headers = dict(error.headers or {})
+    if error.status_code == 405:
+        headers["Allow"] = ", ".join(_allowed(request))
+        if request.method == "OPTIONS":
+            return Response(status_code=204, headers=headers)
     if error.status_code == 400 and "parsing the body" in message:
         return answer(request, 400, "The body is not valid UTF-8 JSON.", "invalid_json")
     if error.status_code in (404, 405):
         message = f"{message}: {request.method} {request.scope['path']}. /docs lists the routes."
     response = answer(request, error.status_code, message, CODES.get(error.status_code, "http_error"))
-    response.headers.update(error.headers or {})
+    response.headers.update(headers)
     return response
+
+
+def _allowed(request: Request) -> list[str]:
+    """The methods of a path, of all routes that lie on it."""
+    allowed = ["OPTIONS"]
+    for method in ("GET", "POST", "PUT", "PATCH", "DELETE"):
+        scope = {**request.scope, "method": method}
+        if any(route.matches(scope)[0] is Match.FULL for route in request.app.routes):
+            allowed += [method, "HEAD"] if method == "GET" else [method]
+    return sorted(allowed)
 
 
 async def _unexpected_error(request: Request, error: Exception) -> JSONResponse:
@@ -132,8 +155,9 @@ async def _unexpected_error(request: Request, error: Exception) -> JSONResponse:
 class Gate:
     """Lets a request in, or answers it at once.
 
-    Numbers requests; bounds bodies; and while no key is asked for, answers only to loopback host names and same-origin
-    pages, so that neither DNS rebinding nor a foreign page in the owner's browser gets in.
+    Numbers requests; asks who calls before a byte of the body is read; bounds bodies; answers HEAD as GET without a
+    body. While no key is asked for, it answers only to loopback host names and same-origin pages, so that neither DNS
+    rebinding nor a foreign page in the owner's browser gets in.
     """
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
@@ -145,24 +169,39 @@ class Gate:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        scope["request_id"] = request_id = f"req_{new_id()}"
+        asked = Headers(scope=scope).get("x-request-id", "")
+        scope["request_id"] = request_id = asked if CLIENT_REQUEST_ID.fullmatch(asked) else f"req_{new_id()}"
+        if head := scope["method"] == "HEAD":
+            scope = {**scope, "method": "GET"}  # a copy: the server still has to know that it sends no body
+        request = Request(scope)
 
         async def send_numbered(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = [pair for pair in message["headers"] if pair[0] != b"x-request-id"]
                 message["headers"] = [*headers, (b"x-request-id", request_id.encode())]
+            elif head:
+                message["body"] = b""
             await send(message)
 
-        request = Request(scope)
-        if refusal := self._refusal(request):
-            await answer(request, 403, refusal, "forbidden")(scope, receive, send_numbered)
-            return
-        if "\0" in scope["path"] or b"%00" in scope["query_string"]:
-            # No id or name holds one, and PostgreSQL can't even compare with it.
-            message = "The address holds a NUL character (%00)."
-            await answer(request, 400, message, "invalid_request")(scope, receive, send_numbered)
+        if refused := await self._refuse(request):
+            await refused(scope, receive, send_numbered)
             return
         await self.app(scope, self._bounded(request, receive), send_numbered)
+
+    async def _refuse(self, request: Request) -> Response | None:
+        """The answer to a request that does not come in; to one that does, `scope` tells who calls."""
+        scope = request.scope
+        if refusal := self._refusal(request):
+            return answer(request, 403, refusal, "forbidden")
+        if "\0" in scope["path"] or b"%00" in scope["query_string"]:
+            # No id or name holds one, and PostgreSQL can't even compare with it.
+            return answer(request, 400, "The address holds a NUL character (%00).", "invalid_request")
+        if KEYED.fullmatch(scope["path"]) and scope["method"] != "OPTIONS":
+            try:
+                scope["caller"] = await identify(request, scope["app"].state.services)
+            except AppError as error:
+                return await _domain_error(request, error)
+        return None
 
     def _refusal(self, request: Request) -> str:
         if self.settings.key_required:

@@ -173,7 +173,7 @@ async def test_a_simple_form_of_another_site_can_not_change_anything(
     for media in ("text/plain", "application/x-www-form-urlencoded"):
         content = httpx.Request("POST", "http://x", json=mira).content
         answer = await client.post("/api/characters", content=content, headers={"content-type": media})
-        assert answer.status_code == 422, media
+        assert answer.status_code == 415, media
     assert await rows() == before
 
 
@@ -194,7 +194,7 @@ async def test_every_response_has_a_request_id_of_its_own(client: httpx.AsyncCli
         await client.get("/healthz"),
         await client.get("/v1/models"),
         await client.get("/v1/nowhere"),
-        await client.get("/nowhere", headers={"x-request-id": "mine"}),
+        await client.get("/nowhere", headers={"x-request-id": "not mine"}),
         await client.get("/api/characters/%00"),
         await client.delete("/v1/models"),
         await client.get("/v1/models", headers={"Host": "evil.example"}),
@@ -224,11 +224,53 @@ async def test_unknown_routes_and_methods_are_told_in_the_shape_of_their_family(
         ("DELETE", "/v1/models"),
         ("PATCH", "/api/characters/mira"),
         ("POST", "/api/memories"),
-        ("OPTIONS", "/api/characters"),
+        ("TRACE", "/api/characters"),
     ):
         answer = await client.request(method, path)
         assert (answer.status_code, told(answer)[0]) == (405, "method_not_allowed"), path
         assert answer.headers["allow"]
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+async def test_options_and_refused_methods_name_every_method_of_a_path(client: httpx.AsyncClient) -> None:
+    for path, methods in (
+        ("/v1/models", "GET, HEAD, OPTIONS"),
+        ("/v1/chat/completions", "OPTIONS, POST"),
+        ("/api/characters", "GET, HEAD, OPTIONS, POST"),
+    ):
+        answer = await client.options(path)
+        assert (answer.status_code, answer.headers["allow"], answer.content) == (204, methods, b"")
+        assert (await client.request("TRACE", path)).headers["allow"] == methods
+    assert (await client.options("/v1/nowhere")).status_code == 404
+
+
+async def test_head_is_get_without_a_body(address: str) -> None:
+    async with httpx.AsyncClient(base_url=address) as http:
+        for path in ("/v1/models", "/healthz", "/v1/nowhere"):
+            got, head = await http.get(path), await http.head(path)
+            assert (head.status_code, head.content) == (got.status_code, b"")
+            assert head.headers["content-type"] == got.headers["content-type"]
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+async def test_who_calls_is_settled_before_the_body_is_read(serve: Fixture) -> None:
+    http = await serve(require_key=True)
+    for content in (b"{", b"\xff", b"", b"[]", b"x" * 5_000_000):
+        for path in ("/v1/chat/completions", "/api/characters", "/v1/nowhere"):
+            answer = await http.post(path, content=content, headers={"content-type": "application/json"})
+            assert (answer.status_code, told(answer)[0]) == (401, "invalid_api_key"), content[:9]
+    error = (await http.post("/v1/chat/completions", content=b"{")).json()["error"]
+    assert error["type"] == "invalid_request_error"
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+async def test_a_clients_own_request_id_comes_back_when_it_is_sane(client: httpx.AsyncClient) -> None:
+    for mine in ("req-7", "01890a5d-ac96-774b-bcce-b302099a8057", "a" * 128):
+        for path in ("/v1/models", "/nowhere"):
+            assert (await client.get(path, headers={"X-Request-Id": mine})).headers["x-request-id"] == mine
+    for odd in ("", "a b", "a" * 129, "é", "<script>", 'a"b'):
+        answer = await client.get("/v1/models", headers={b"x-request-id": odd.encode("latin-1")})
+        assert answer.headers["x-request-id"].startswith("req_")
 
 
 def test_loopback_is_this_machine_only() -> None:
