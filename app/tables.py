@@ -209,7 +209,10 @@ class LoreEntry(Base):
 
 
 class Session(Base):
-    """A conversation of one user with one character: a tree of messages and the leaf that is current."""
+    """A conversation of one user with one character: a tree of messages and the leaf that is current.
+
+    `revision` is raised by every change; `note` is the author's, told `note_depth` messages before the end.
+    """
 
     __tablename__ = "sessions"
     __table_args__ = (Index("ix_sessions_scope", "owner", "user", "character_id"),)
@@ -219,13 +222,22 @@ class Session(Base):
     character_id: Mapped[str] = mapped_column(ForeignKey("characters.id", ondelete="CASCADE"), index=True)
     title: Mapped[str] = mapped_column(String(200), default="")
     leaf_id: Mapped[str | None] = mapped_column(String(32))
+    revision: Mapped[int] = mapped_column(default=1)
+    note: Mapped[str] = mapped_column(Text, default="")
+    note_depth: Mapped[int] = mapped_column(default=4)
+    pinned: Mapped[bool] = mapped_column(default=False)
     created_at: Mapped[datetime] = mapped_column(default=now)
     updated_at: Mapped[datetime] = mapped_column(default=now, index=True)
     deleted_at: Mapped[datetime | None]
 
 
 class Message(Base):
-    """A node of a session's tree. Siblings are edits, swipes and branches."""
+    """A node of a session's tree. Siblings are edits, swipes and branches.
+
+    `origin_id` is the message that a copy (of a fork, an edit, a resent history) is of, else null;
+    `active` tells that the message is on the current branch of a session that is not deleted. `emotion` is how a user's
+    message felt, null until it was heard; `name` is that of the speaker, where the client sent one.
+    """
 
     __tablename__ = "messages"
     __table_args__ = (Index("ix_messages_path_hash", "path_hash", "session_id"),)
@@ -238,7 +250,12 @@ class Message(Base):
     path_hash: Mapped[str] = mapped_column(String(64))
     outcome: Mapped[str] = mapped_column(String(16), default="finished")
     turn_id: Mapped[str | None] = mapped_column(String(32))
+    origin_id: Mapped[str | None] = mapped_column(String(32), index=True)
+    active: Mapped[bool] = mapped_column(default=True)
+    emotion: Mapped[Floats | None]
+    name: Mapped[str | None] = mapped_column(String(64))
     created_at: Mapped[datetime] = mapped_column(default=now)
+    deleted_at: Mapped[datetime | None]
 
 
 class Memory(Base):
@@ -246,6 +263,8 @@ class Memory(Base):
 
     `previous_id` is the exchange before it in the same conversation; `context` is the vector of both together, by which
     an exchange that says little by itself is found. `encoder` names how the row was indexed (`Services.recipe`).
+    `message_id` and `reply_id` are the originals of the exchange's two messages; it is `retired`, not recalled, while
+    no current branch holds it.
     """
 
     __tablename__ = "memories"
@@ -256,6 +275,8 @@ class Memory(Base):
     character_id: Mapped[str] = mapped_column(ForeignKey("characters.id", ondelete="CASCADE"), index=True)
     session_id: Mapped[str | None] = mapped_column(ForeignKey("sessions.id", ondelete="SET NULL"), index=True)
     message_id: Mapped[str | None] = mapped_column(ForeignKey("messages.id", ondelete="SET NULL"), index=True)
+    reply_id: Mapped[str | None] = mapped_column(String(32), index=True)
+    retired: Mapped[bool] = mapped_column(default=False)
     text: Mapped[str] = mapped_column(Text)
     encoder: Mapped[str] = mapped_column(String(200), index=True)
     vector: Mapped[Floats]
@@ -273,7 +294,11 @@ class Memory(Base):
 
 
 class Bond(Base):
-    """What stands between one user and one character."""
+    """What stands between one user and one character: the sum of what was said on current branches.
+
+    `base` is where the sum begins, for a bond that is older than the single feelings it would be summed up from:
+    `affinity`, `stage`, `mood`, `turns` as they stood, and `at`, the moment; what was said before it is in it.
+    """
 
     __tablename__ = "bonds"
     __table_args__ = (UniqueConstraint("owner", "user", "character_id", name="uq_bonds_scope"),)
@@ -286,6 +311,7 @@ class Bond(Base):
     mood: Mapped[Floats | None]
     turns: Mapped[int] = mapped_column(default=0)
     memory_revision: Mapped[int] = mapped_column(default=0)
+    base: Mapped[dict[str, Any] | None]
     updated_at: Mapped[datetime] = mapped_column(default=now)
 
 
