@@ -12,8 +12,11 @@ from typing import Any
 
 from sqlalchemy import Connection, event, make_url, text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
+from sqlalchemy.pool import NullPool
 
 SQLITE_BUSY_SECONDS = 30
+SECONDS_TO_MIGRATE = 60
+"""For another process that migrates the same SQLite file."""
 
 
 class Database:
@@ -53,6 +56,17 @@ def prepare_folder(url: str) -> None:
         Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
 
 
+def schema_engine(url: str) -> AsyncEngine:
+    """An engine for changes of the schema: its transactions hold DDL too, and SQLite minds no foreign keys in them."""
+    if make_url(url).get_backend_name() != "sqlite":
+        return create_async_engine(url, poolclass=NullPool)
+    prepare_folder(url)
+    engine = create_async_engine(url, poolclass=NullPool, connect_args={"timeout": SECONDS_TO_MIGRATE})
+    event.listen(engine.sync_engine, "connect", _configure_for_schema)
+    event.listen(engine.sync_engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
+    return engine
+
+
 def _engine(url: str, pool: int) -> AsyncEngine:
     parsed = make_url(url)
     if parsed.get_backend_name() != "sqlite":
@@ -70,9 +84,16 @@ def _configure_sqlite(connection: Any, _record: Any) -> None:
     # We emit BEGIN ourselves: the driver's implicit one is deferred, so two writers that read first would deadlock.
     connection.isolation_level = None
     cursor = connection.cursor()
-    for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
+    # What is deleted is overwritten: a person who asks to be forgotten must not stay in the file's free pages.
+    for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON", "secure_delete=ON"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
+
+
+def _configure_for_schema(connection: Any, _record: Any) -> None:
+    # The driver itself would begin no transaction for DDL: a revision that breaks off would stay half done.
+    connection.isolation_level = None
+    connection.execute("PRAGMA secure_delete=ON").close()
 
 
 def _begin_sqlite(connection: Connection) -> None:

@@ -1,4 +1,4 @@
-"""Alembic's entry: applies the revisions over an async engine. Imports the tables and nothing else of the app."""
+"""Alembic's entry: applies the revisions over an async engine. Of the app it imports the tables and how to connect."""
 
 from __future__ import annotations
 
@@ -6,14 +6,11 @@ import asyncio
 import os
 
 from alembic import context
-from sqlalchemy import Connection, event, make_url, text
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
-from sqlalchemy.pool import NullPool
+from sqlalchemy import Connection, make_url, text
 
+from app.db import schema_engine
+from app.migrate import LOCK
 from app.tables import Base
-
-SECONDS_TO_WAIT = 60
-"""For another process that migrates the same SQLite file."""
 
 
 def _url() -> str:
@@ -29,26 +26,19 @@ def _migrate(connection: Connection) -> None:
         context.run_migrations()
 
 
-def _engine() -> AsyncEngine:
-    if not _url().startswith("sqlite"):
-        return create_async_engine(_url(), poolclass=NullPool)
-    engine = create_async_engine(_url(), poolclass=NullPool, connect_args={"timeout": SECONDS_TO_WAIT})
-    # The driver itself would begin no transaction for DDL: a revision that breaks off would stay half done.
-    event.listen(engine.sync_engine, "connect", lambda connection, _: setattr(connection, "isolation_level", None))
-    event.listen(engine.sync_engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
-    return engine
-
-
 async def _run() -> None:
-    engine = _engine()
+    engine = schema_engine(_url())
     async with engine.connect() as connection:
         if connection.dialect.name == "postgresql":
             # Several processes may start at once; the lock goes with the connection. SQLite locks by BEGIN IMMEDIATE.
-            await connection.execute(text("SELECT pg_advisory_lock(hashtext('moodline migrations'))"))
+            await connection.execute(text(f"SELECT pg_advisory_lock({LOCK})"))
             await connection.commit()
         await connection.run_sync(_migrate)
         await connection.commit()
     await engine.dispose()
 
 
-asyncio.run(_run())
+if (given := context.config.attributes.get("connection")) is not None:
+    _migrate(given)
+else:
+    asyncio.run(_run())

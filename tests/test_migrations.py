@@ -1,17 +1,13 @@
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
-import httpx
 import numpy as np
-import psycopg
 import pytest
 from alembic import command
 from alembic.config import Config
@@ -25,21 +21,6 @@ from app.migrate import MIGRATIONS, migrate
 from app.tables import Base, Bond, Memory, Message, Session
 
 ROOT = MIGRATIONS.parent
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """A database without a single table."""
-    if request.param == "sqlite":
-        yield f"sqlite+aiosqlite:///{tmp_path / 'folder' / 'empty.db'}"
-        return
-    server: str = request.getfixturevalue("postgres")
-    name = f"empty_{os.urandom(6).hex()}"
-    with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")
-    yield str(httpx.URL(server).copy_with(scheme="postgresql+psycopg", path=f"/{name}"))
-    with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.fixture

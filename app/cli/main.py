@@ -78,6 +78,35 @@ def reindex() -> None:
     run()
 
 
+@app.command()
+def backup(
+    file: Annotated[Path, typer.Argument(help="Where to; a zip that only you can read.")],
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+) -> None:
+    """Write everything into one file while the server goes on. Example: `moodline backup monday.zip`.
+
+    `restore` reads it into SQLite or PostgreSQL, whichever it came from. Of API keys it has the hashes only.
+    """
+    from app.cli.backup import backup as run
+
+    run(file, force)
+
+
+@app.command()
+def restore(
+    file: Annotated[Path, typer.Argument(help="A file that `backup` made.")],
+    replace: Annotated[bool, typer.Option("--replace", help="Take the place of all that is there.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Don't ask.")] = False,
+) -> None:
+    """Read a backup into the database that the settings name: all of it, or nothing; then check it.
+
+    It is verified first, and an older one is migrated. Stop the servers before you replace what they serve.
+    """
+    from app.cli.backup import restore as run
+
+    run(file, replace, yes)
+
+
 @characters.command("list")
 def list_characters() -> None:
     """The characters of this server."""

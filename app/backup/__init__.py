@@ -1,0 +1,1 @@
+"""A whole installation in one file, the same for SQLite and PostgreSQL."""
