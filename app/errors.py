@@ -11,6 +11,7 @@ AppError                    status, code
 ├── Unsupported       415
 ├── Unprocessable     422
 ├── RevisionMissing   428
+├── TooManyRequests   429
 └── Unavailable       503
 """
 
@@ -25,11 +26,14 @@ class AppError(Exception):
     status: ClassVar[int] = 500
     code: str = "server_error"
 
-    def __init__(self, message: str, *, code: str | None = None, param: str | None = None) -> None:
+    def __init__(
+        self, message: str, *, code: str | None = None, param: str | None = None, retry_after: float | None = None
+    ) -> None:
         super().__init__(message)
         self.message = message
         self.code = code or self.code
         self.param = param
+        self.retry_after = retry_after
 
 
 class BadRequest(AppError):
@@ -100,6 +104,13 @@ class RevisionMissing(AppError):
 
     status = 428
     code = "revision_missing"
+
+
+class TooManyRequests(AppError):
+    """Over a limit of the caller's key; `retry_after` says in how many seconds it may ask again."""
+
+    status = 429
+    code = "rate_limit_exceeded"
 
 
 class Unavailable(AppError):

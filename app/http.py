@@ -6,6 +6,7 @@ Errors under /v1 have OpenAI's shape, all others are RFC 9457 problem details.
 from __future__ import annotations
 
 import logging
+import math
 import re
 from typing import Any
 from urllib.parse import urlsplit
@@ -28,6 +29,8 @@ log = logging.getLogger("moodline")
 
 OPENAI_TYPES = {401: "invalid_request_error", 403: "permission_error", 429: "rate_limit_error"}
 CODES = {404: "not_found", 405: "method_not_allowed", 413: "too_large", 415: "unsupported_media_type"}
+RETRY_SECONDS = 3
+"""After which to try again when nobody knows better."""
 UPLOAD = re.compile(r"/api/characters/[^/]+/lines")
 KEYED = re.compile(r"/(v1|api)(/.*)?", re.DOTALL)
 """Paths below which a caller must be known. Routes ask for the `Caller` as well, so none can be forgotten."""
@@ -52,14 +55,20 @@ def openai_error(status: int, message: str, code: str | None, param: str | None 
 
 
 def answer(
-    request: Request, status: int, message: str, code: str, param: str | None = None, **more: Any
+    request: Request,
+    status: int,
+    message: str,
+    code: str,
+    param: str | None = None,
+    retry_after: float | None = None,
+    **more: Any,
 ) -> JSONResponse:
     """An error response in the shape of the route's family."""
     headers = {"x-request-id": request.scope.get("request_id", "")}
     if status == 401:
         headers["WWW-Authenticate"] = "Bearer"
-    if status == 503:
-        headers["Retry-After"] = "3"
+    if retry_after is not None or status == 503:
+        headers["Retry-After"] = str(math.ceil(retry_after or RETRY_SECONDS))
     if request.scope["path"].startswith("/v1"):
         return JSONResponse(openai_error(status, message, code, param), status, headers)
     problem = {"type": f"urn:moodline:{code}", "title": code, "status": status, "detail": message, **more}
@@ -71,7 +80,7 @@ def answer(
 async def _domain_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, AppError)
     # The foreign 412 and 428 are for /api only; a chat request never carries a revision.
-    return answer(request, error.status, error.message, error.code, error.param)
+    return answer(request, error.status, error.message, error.code, error.param, error.retry_after)
 
 
 async def _engine_error(request: Request, error: Exception) -> JSONResponse:
@@ -178,7 +187,9 @@ class Gate:
         async def send_numbered(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = [pair for pair in message["headers"] if pair[0] != b"x-request-id"]
-                message["headers"] = [*headers, (b"x-request-id", request_id.encode())]
+                # What is left of the caller's limits; `auth.identify` knows.
+                limits = [(name.encode(), value.encode()) for name, value in scope.get("limits", {}).items()]
+                message["headers"] = [*headers, *limits, (b"x-request-id", request_id.encode())]
             elif head:
                 message["body"] = b""
             await send(message)

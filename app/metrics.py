@@ -19,6 +19,9 @@ STEPS = Histogram(
     buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0),
 )
 TOKENS = Counter("moodline_tokens", "Tokens by kind: prompt, cached (of the prompt), completion.", ["kind"])
+REFUSED = Counter(
+    "moodline_refused", "Requests refused: requests, tokens, streams (of a key), busy (the queue).", ["why"]
+)
 INDEX_BYTES = Gauge("moodline_index_bytes", "Memory of the vector indexes.", ["index"])
 WAITING = Gauge("moodline_rows_waiting_for_vectors", "Lines and memories without a vector of the current encoder.")
 

@@ -11,6 +11,7 @@ from fastapi import Depends, Request
 
 from app.db import Database
 from app.embedding import Embedding
+from app.limits import Limits
 from app.settings import Settings
 from models.engine import Engine
 from models.local import LocalEngine
@@ -37,6 +38,7 @@ class Services:
     embedding: Embedding
     lines: BankCache
     memories: BankCache
+    limits: Limits = field(default_factory=Limits)
     wake: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property

@@ -65,6 +65,11 @@ class Settings(BaseSettings):
     recall_memories: int = Field(4, ge=0, le=50, description="Memories in a prompt.")
     index_bytes: int = Field(256 * 2**20, ge=0, description="Memory for vector indexes; the least recently used go.")
 
+    requests_per_minute: int = Field(
+        600, ge=0, description="Requests a minute of a key that has no limit of its own; 0: any."
+    )
+    tokens_per_minute: int = Field(0, ge=0, description="Tokens a minute of such a key, prompts and replies; 0: any.")
+    streams: int = Field(64, ge=0, description="Replies at once of such a key; 0: any.")
     max_body_bytes: int = Field(4 * 2**20, ge=1024, description="Largest JSON request body.")
     max_upload_bytes: int = Field(64 * 2**20, ge=1024, description="Largest file of lines.")
     max_message_chars: int = Field(32_000, ge=1, description="Longest single message.")

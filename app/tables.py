@@ -130,6 +130,10 @@ class ApiKey(Base):
     prefix: Mapped[str] = mapped_column(String(16))
     digest: Mapped[str] = mapped_column(String(64), unique=True)
     admin: Mapped[bool] = mapped_column(default=False)
+    # None: the server's setting; 0: no limit.
+    requests_per_minute: Mapped[int | None]
+    tokens_per_minute: Mapped[int | None]
+    streams: Mapped[int | None]
     created_at: Mapped[datetime] = mapped_column(default=now)
     revoked_at: Mapped[datetime | None]
 

@@ -75,6 +75,16 @@ def test_keys_are_made_shown_once_and_revoked(moodline: Run) -> None:
     assert moodline("keys", "revoke", key[:8]).returncode == 1
 
 
+def test_a_key_s_limits_are_set_changed_and_given_back_to_the_server(moodline: Run) -> None:
+    key = moodline("keys", "create", "my-app", "--requests-per-minute", "77", "--streams", "0").stdout.strip()
+    assert [word in moodline("keys", "list").stdout for word in (" 77 ", " 64 ")] == [True, False]
+    changed = moodline("keys", "change", key[:8], "--requests-per-minute", "-1", "--streams", "64")
+    assert changed.returncode == 0, changed.stderr
+    assert [word in moodline("keys", "list").stdout for word in (" 77 ", " 600 ", " 64 ")] == [False, True, True]
+    assert "Say what to change" in moodline("keys", "change", key[:8]).stderr
+    assert moodline("keys", "change", "ml-none", "--streams", "1").returncode == 1
+
+
 def test_a_wrong_setting_is_told_in_a_sentence(moodline: Run) -> None:
     told = moodline("characters", "list", port="eighty")
     assert told.returncode == 2
