@@ -12,6 +12,7 @@ AppError                    status, code
 ├── Unprocessable     422
 ├── RevisionMissing   428
 ├── TooManyRequests   429
+├── ClientGone        499
 └── Unavailable       503
 """
 
@@ -111,6 +112,13 @@ class TooManyRequests(AppError):
 
     status = 429
     code = "rate_limit_exceeded"
+
+
+class ClientGone(AppError):
+    """The caller hung up before there was an answer; nobody reads this one."""
+
+    status = 499
+    code = "client_gone"
 
 
 class Unavailable(AppError):

@@ -7,7 +7,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.errors import Unavailable
-from app.metrics import INDEX_BYTES, WAITING
+from app.metrics import INDEX_BYTES, REPLIES, WAITING
 from app.reindex import count_waiting
 from app.services import Services, ServicesDep
 from models.engine import EngineError
@@ -37,6 +37,8 @@ async def readyz(services: ServicesDep, response: Response) -> dict[str, object]
 @router.get("/metrics")
 async def metrics(services: ServicesDep) -> Response:
     """Prometheus' text format."""
+    REPLIES.labels("speaking").set(services.admission.speaking)
+    REPLIES.labels("waiting").set(services.admission.waiting)
     INDEX_BYTES.labels("lines").set(services.lines.nbytes)
     INDEX_BYTES.labels("memories").set(services.memories.nbytes)
     try:

@@ -22,6 +22,12 @@ TOKENS = Counter("moodline_tokens", "Tokens by kind: prompt, cached (of the prom
 REFUSED = Counter(
     "moodline_refused", "Requests refused: requests, tokens, streams (of a key), busy (the queue).", ["why"]
 )
+REPLIES = Gauge("moodline_replies", "Replies being spoken, and requests waiting to.", ["state"])
+QUEUE = Histogram(
+    "moodline_queue_seconds",
+    "What requests waited before the language model could speak to them.",
+    buckets=(0.001, 0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0),
+)
 INDEX_BYTES = Gauge("moodline_index_bytes", "Memory of the vector indexes.", ["index"])
 WAITING = Gauge("moodline_rows_waiting_for_vectors", "Lines and memories without a vector of the current encoder.")
 
@@ -32,5 +38,5 @@ def observe_turn(spans: Mapping[str, float], outcome: str) -> None:
     for name, span in spans.items():
         if name == "first_token":
             FIRST_TOKEN.observe(span / 1000)
-        elif name != "total":
+        elif name not in ("total", "queue"):
             STEPS.labels(name).observe(span / 1000)

@@ -9,6 +9,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from app.admission import Admission
 from app.db import Database
 from app.embedding import Embedding
 from app.limits import Limits
@@ -38,6 +39,7 @@ class Services:
     embedding: Embedding
     lines: BankCache
     memories: BankCache
+    admission: Admission
     limits: Limits = field(default_factory=Limits)
     wake: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -53,13 +55,15 @@ class Services:
 
 def build(settings: Settings, *, engine: Engine | None = None, embedding: Embedding | None = None) -> Services:
     """Put the parts together; nothing is loaded or connected yet. Parts that exist already can be handed in."""
+    engine = engine or _engine(settings)
     return Services(
         settings=settings,
         db=Database(settings.database, settings.database_pool),
-        engine=engine or _engine(settings),
+        engine=engine,
         embedding=embedding or Embedding(lambda: load_encoder(settings)),
         lines=BankCache(settings.index_bytes // 2),
         memories=BankCache(settings.index_bytes // 2),
+        admission=Admission(settings.speaking or engine.streams, settings.waiting),
     )
 
 

@@ -65,6 +65,8 @@ class Settings(BaseSettings):
     recall_memories: int = Field(4, ge=0, le=50, description="Memories in a prompt.")
     index_bytes: int = Field(256 * 2**20, ge=0, description="Memory for vector indexes; the least recently used go.")
 
+    speaking: int = Field(0, ge=0, description="Replies at once; 0: what the engine can, local 24, upstream 256.")
+    waiting: int = Field(512, ge=0, description="Requests in the queue for them; more are told to come back.")
     requests_per_minute: int = Field(
         600, ge=0, description="Requests a minute of a key that has no limit of its own; 0: any."
     )

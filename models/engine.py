@@ -77,6 +77,11 @@ class Engine(Protocol):
         """Tokens that prompt and reply share."""
         ...
 
+    @property
+    def streams(self) -> int:
+        """How many replies it speaks at once; more would wait inside."""
+        ...
+
     async def start(self) -> None:
         """Load or connect; returns when ready. Raises `EngineError` with a sentence a person can act on."""
         ...

@@ -58,6 +58,11 @@ class LocalEngine:
         """Tokens that prompt and reply share; before `start`, what was asked for."""
         return self._context_length
 
+    @property
+    def streams(self) -> int:
+        """Replies computed at once."""
+        return self._max_streams
+
     async def start(self) -> None:
         """Unpack where needed, load and try out the checkpoint in a worker thread. Raises `EngineUnavailable`."""
         async with self._changing:

@@ -43,6 +43,7 @@ class ScriptedEngine:
         self.name = name
         self.context_length = context_length
         self.pace = pace
+        self.streams = 1000
         self._closed = False
 
     async def start(self) -> None:

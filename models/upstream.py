@@ -22,6 +22,7 @@ T = TypeVar("T")
 CONTEXT_LENGTH = 8192
 """Assumed where neither the caller nor the server names one."""
 
+STREAMS = 256
 CONNECT_SECONDS = 5.0
 CHECK_SECONDS = 5.0
 MESSAGE_TOKENS = 8
@@ -68,6 +69,11 @@ class UpstreamEngine:
     def context_length(self) -> int:
         """Tokens that prompt and reply share: given, or named by vLLM, or 8192."""
         return self._context_length or CONTEXT_LENGTH
+
+    @property
+    def streams(self) -> int:
+        """Replies asked for at once: what vLLM computes at once by default."""
+        return STREAMS
 
     async def start(self) -> None:
         """Connect and look at the server's list of models.

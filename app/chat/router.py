@@ -6,14 +6,15 @@ import logging
 import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header
+from fastapi import APIRouter, Header, Request
 from fastapi.responses import JSONResponse, Response
 
 from app.auth import CallerDep
 from app.characters.store import find, visible
+from app.chat.admit import admit, charge, until_said
 from app.chat.ask import Ask, Turn
 from app.chat.protocol import ChatRequest, chunk, completion, refuse_unsupported, usage
 from app.chat.reading import read_ask, read_sampling
@@ -48,19 +49,24 @@ class Answer:
 @router.post("/chat/completions")
 async def complete(
     body: ChatRequest,
+    request: Request,
     caller: CallerDep,
     services: ServicesDep,
     x_session_id: Annotated[str | None, Header(description="The session to continue.", max_length=64)] = None,
 ) -> Response:
     """Talk with a character (`char/<slug>`), or with the bare language model."""
     refuse_unsupported(body)
-    if body.model.startswith(PREFIX):
-        ask = read_ask(body, caller, services, body.model.removeprefix(PREFIX), x_session_id)
-        turn, speech = await _prepare(services, ask), Speech()
-        headers = {"x-moodline-turn": turn.id, "x-session-id": turn.session_id} if ask.store else {}
-        answer = Answer(body.model, take_turn(services, turn, speech), speech, headers)
-    else:
-        answer = await _bare(services, body, caller.owner)
+    place = await admit(services, request, caller, body.user or "", body.n or 1)
+    with place.leave as leave:
+        if body.model.startswith(PREFIX):
+            ask = read_ask(body, caller, services, body.model.removeprefix(PREFIX), x_session_id)
+            turn, speech = await _prepare(services, ask, place.waited), Speech()
+            headers = {"x-moodline-turn": turn.id, "x-session-id": turn.session_id} if ask.store else {}
+            answer = Answer(body.model, take_turn(services, turn, speech), speech, headers)
+        else:
+            answer = await _bare(services, body, caller.owner)
+        leave.callback(charge, services, caller, [answer.speech])
+        answer = replace(answer, pieces=until_said(leave.pop_all(), answer.pieces))
     # Waiting for the first piece makes an engine that is down a 503 instead of a broken 200.
     first = await anext(answer.pieces, "")
     if body.stream:
@@ -97,10 +103,10 @@ async def read_model(name: str, caller: CallerDep, services: ServicesDep) -> dic
     return _model(name, int(row.created_at.timestamp()))
 
 
-async def _prepare(services: Services, ask: Ask) -> Turn:
+async def _prepare(services: Services, ask: Ask, waited: float) -> Turn:
     """The turn; a character that isn't there is, at this door, a model that isn't."""
     try:
-        return await prepare(services, ask)
+        return await prepare(services, ask, waited)
     except NotFound as error:
         raise _unknown_model(PREFIX + ask.slug) if error.code == "character_not_found" else error from None
 
@@ -121,6 +127,7 @@ async def _bare(services: Services, body: ChatRequest, owner: str) -> Answer:
                 if isinstance(piece, Finish):
                     speech.finish = piece
                 else:
+                    speech.said += piece
                     yield piece
 
     return Answer(body.model, pieces(), speech)

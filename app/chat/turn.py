@@ -27,8 +27,8 @@ from models.engine import EngineError
 from models.prompt import render
 
 
-async def prepare(services: Services, ask: Ask) -> Turn:
-    """Everything up to the prompt.
+async def prepare(services: Services, ask: Ask, waited: float = 0.0) -> Turn:
+    """Everything up to the prompt; `waited` are the seconds in the queue before it, for the trace.
 
     Raises:
         NotFound: no such character or session.
@@ -36,6 +36,7 @@ async def prepare(services: Services, ask: Ask) -> Turn:
         Unavailable: the encoder or the engine is still loading.
     """
     watch = Stopwatch()
+    watch.spans["queue"] = waited * 1000
     await services.engine.check()
     with watch("resolve"):
         known = await resolve(services, ask)
