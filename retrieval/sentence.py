@@ -23,9 +23,6 @@ DType = Literal["auto", "float32", "bfloat16", "float16"]
 WINDOW = 512
 BATCH = 32
 
-# Texts of a turn, as opposed to an import.
-FEW = 4
-
 _QWEN3_TASK = "Instruct: Given a web search query, retrieve relevant passages that answer the query\nQuery:"
 
 
@@ -102,30 +99,26 @@ class SentenceEncoder:
             return np.empty((0, self.dimension), np.float32)
         safe = [legible(text, WINDOW * 8) for text in texts]
         with self._lock:
-            encoded = self._few(safe, prompt) if self._plain and len(safe) <= FEW else self._many(safe, prompt)
+            encoded = self._plainly(safe, prompt) if self._plain else self._usually(safe, prompt)
         # Half precision leaves lengths off by up to 0.6 %.
         vectors: Vectors = encoded.float().cpu().numpy()
         vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
         return vectors
 
-    def _many(self, texts: list[str], prompt: str) -> Any:
+    def _usually(self, texts: list[str], prompt: str) -> Any:
         return self._model.encode(
             texts, prompt=prompt, batch_size=BATCH, convert_to_tensor=True, show_progress_bar=False
         )
 
-    def _few(self, texts: list[str], prompt: str) -> Any:
+    def _plainly(self, texts: list[str], prompt: str) -> Any:
         import torch
 
         assert self._plain is not None, "only asked where there is one"
-        tokens = self._model.tokenizer(
-            [prompt + text for text in texts],
-            padding=True,
-            truncation=True,
-            max_length=self._model.max_seq_length,
-            return_tensors="pt",
-        )
+        limit = self._model.max_seq_length
+        prompted = [prompt + text for text in texts]
+        tokens = self._model.tokenizer(prompted, truncation=True, max_length=limit)["input_ids"]
         with torch.inference_mode():
-            return self._plain(tokens["input_ids"], tokens["attention_mask"])
+            return torch.cat([self._plain(tokens[n : n + BATCH]) for n in range(0, len(tokens), BATCH)])
 
 
 def _native_dtype(device: str | None) -> str:

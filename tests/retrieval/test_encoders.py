@@ -12,7 +12,7 @@ import pytest
 
 from retrieval.bert import plain_bert
 from retrieval.nano import NanoEncoder
-from retrieval.sentence import FEW, SentenceEncoder, prompts_of
+from retrieval.sentence import BATCH, SentenceEncoder, prompts_of
 from retrieval.text import legible
 from retrieval.unpacked import read_packed, unpack
 
@@ -89,12 +89,23 @@ def test_a_batch_and_single_calls_agree(encoder):
 
 
 def test_the_short_way_and_the_librarys_give_the_same_vectors(sentence, monkeypatch):
-    batches = [TEXTS[n : n + size] for size in (1, 2, FEW) for n in range(0, min(40, len(TEXTS)), size)]
+    batches = [[text] for text in TEXTS] + [TEXTS[:2], TEXTS * (BATCH // len(TEXTS) + 1)]
     short = [sentence.encode_queries(batch) for batch in batches]
     assert sentence._plain is not None
     monkeypatch.setattr(sentence, "_plain", None)
     for batch, vectors in zip(batches, short, strict=True):
         assert cosines(vectors, sentence.encode_queries(batch)).min() >= 0.9998
+
+
+def test_the_short_way_needs_no_onednn(sentence, monkeypatch):
+    modules = list(sentence._model)
+    fast = sentence._plain([[0, 5, 6, 2], [0, 7, 2]])
+    with monkeypatch.context() as patch:
+        patch.setattr("torch.backends.mkldnn.is_available", lambda: False)
+        slow = plain_bert(modules)
+    assert slow is not None
+    assert not any(layer.inner.packed for layer in slow._layers)
+    assert cosines(fast.numpy(), slow([[0, 5, 6, 2], [0, 7, 2]]).numpy()).min() >= 0.9998
 
 
 def test_other_networks_go_the_librarys_way(sentence):
