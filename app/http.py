@@ -23,7 +23,7 @@ from app.auth import identify
 from app.errors import AppError
 from app.settings import Settings, is_loopback
 from app.tables import new_id
-from models.engine import EngineError, EngineUnavailable, PromptTooLong
+from models.engine import EngineError, EngineUnavailable, ParameterRefused, PromptTooLong
 
 log = logging.getLogger("moodline")
 
@@ -85,13 +85,16 @@ async def _domain_error(request: Request, error: Exception) -> JSONResponse:
 
 async def _engine_error(request: Request, error: Exception) -> JSONResponse:
     status, code = engine_status(error)
-    return answer(request, status, str(error), code, "messages" if code == "context_length_exceeded" else None)
+    param = "messages" if code == "context_length_exceeded" else getattr(error, "param", None)
+    return answer(request, status, str(error), code, param)
 
 
 def engine_status(error: Exception) -> tuple[int, str]:
     """The status and the code that tell of an engine's failure."""
     if isinstance(error, PromptTooLong):
         return 400, "context_length_exceeded"
+    if isinstance(error, ParameterRefused):
+        return 400, "invalid_request"
     if isinstance(error, EngineUnavailable):
         return 503, "engine_unavailable"
     return 502, "engine_error"

@@ -7,13 +7,13 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from models.engine import EngineBroke, EngineError, EngineUnavailable, Finish, FinishReason, Sampling
+from models.engine import EngineBroke, EngineError, EngineUnavailable, Event, Finish, FinishReason, Sampling
 from models.packed import PackedModel, Past, Span, worker_threads
 from models.prefix import BLOCK, PrefixCache, block_keys
 from models.sampler import Sampler, choose
 from models.stops import StopFilter
 
-Event = str | Finish | EngineError
+Sent = Event | EngineError
 PREFIX_BYTES = 512 * 2**20
 LOCKSTEP = 32
 """Replies computed in one batch. Up to 32 rows a matrix product gives a row the same bits whatever the others; from
@@ -39,7 +39,7 @@ class Generation:
         owner: str,
         limit: int,
         ends: frozenset[int],
-        send: Callable[[Event], None],
+        send: Callable[[Sent], None],
     ) -> None:
         self.prompt = prompt
         self.limit = limit

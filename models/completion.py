@@ -4,26 +4,35 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
-from typing import Any, Literal
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal, get_args
 
 from models.engine import (
+    OPTIONAL,
+    CallPart,
     EngineBroke,
     EngineError,
     EngineRefused,
     EngineUnavailable,
     FinishReason,
+    ParameterRefused,
     PromptTooLong,
     Sampling,
+    Token,
 )
 from models.neutralise import neutralise
 from models.scene import Message
 from models.stops import StopFilter
+from models.tools import Calling, Result
 
 Dialect = Literal["openai", "vllm"]
 
-EVERYWHERE = ("temperature", "top_p", "presence_penalty", "frequency_penalty", "seed")
+EVERYWHERE = ("temperature", "top_p", "presence_penalty", "frequency_penalty", "seed", "response_format")
 VLLM_ONLY = ("top_k", "min_p", "repetition_penalty")
+ABILITIES: dict[Dialect, frozenset[str]] = {
+    "openai": frozenset({"logprobs", "logit_bias", "response_format", "tools"}),
+    "vllm": OPTIONAL,
+}
 MAX_STOPS = 4
 """OpenAI takes no more stop strings than this; the others are watched for on our side."""
 
@@ -33,6 +42,8 @@ TOO_LONG = re.compile(
 )
 RETRY = frozenset({408, 409, 425, 429})
 QUOTED = 500
+LEAST = -9999.0
+"""What OpenAI writes for the logarithm of a probability that is nearly 0; JSON has no infinity."""
 
 
 def request_body(
@@ -44,7 +55,7 @@ def request_body(
     """
     body: dict[str, Any] = {
         "model": model,
-        "messages": [{"role": message.role, "content": neutralise(message.content)} for message in messages],
+        "messages": [_wired(message) for message in messages],
         "max_tokens": sampling.max_tokens,
         "stream": True,
         "stream_options": {"include_usage": True},
@@ -54,10 +65,55 @@ def request_body(
     stops = [stop for stop in sampling.stop if stop]
     if stops:
         body["stop"] = stops if dialect == "vllm" else stops[:MAX_STOPS]
+    body |= _more(sampling)
     if dialect == "vllm":
         body["stream_options"]["continuous_usage_stats"] = True
         body |= {"cache_salt": owner} if owner else {}
+        body |= _only_vllm(sampling)
     return body
+
+
+def _wired(message: Message) -> dict[str, Any]:
+    """A message as it travels."""
+    wired: dict[str, Any] = {"role": message.role, "content": neutralise(message.content)}
+    if isinstance(message, Calling):
+        wired["content"] = wired["content"] or None
+        wired["tool_calls"] = [
+            {
+                "id": call.id,
+                "type": "function",
+                "function": {"name": neutralise(call.name), "arguments": neutralise(call.arguments)},
+            }
+            for call in message.calls
+        ]
+    if isinstance(message, Result):
+        wired["tool_call_id"] = message.call_id
+    return wired
+
+
+def _more(sampling: Sampling) -> dict[str, Any]:
+    """The fields of every dialect that have another form here than there."""
+    body: dict[str, Any] = {}
+    if sampling.logprobs is not None:
+        body |= {"logprobs": True, "top_logprobs": sampling.logprobs}
+    if sampling.logit_bias:
+        body["logit_bias"] = {str(token): bias for token, bias in sampling.logit_bias}
+    if sampling.tools:
+        body |= {"tools": list(sampling.tools.functions), "tool_choice": sampling.tools.choice}
+        if sampling.tools.parallel is not None:
+            body["parallel_tool_calls"] = sampling.tools.parallel
+    return body
+
+
+def _only_vllm(sampling: Sampling) -> dict[str, Any]:
+    """What only vLLM takes, as far as it was asked for."""
+    fields = {
+        "min_tokens": sampling.min_tokens,
+        "bad_words": list(sampling.bad_words),
+        "stop_token_ids": list(sampling.stop_token_ids),
+        "include_stop_str_in_output": sampling.include_stop,
+    }
+    return {field: value for field, value in fields.items() if value}
 
 
 class StreamedReply:
@@ -66,12 +122,12 @@ class StreamedReply:
     `usage` is the last that the server named; without one, tokens are estimated as pieces of text.
     """
 
-    def __init__(self, stop: Sequence[str]) -> None:
+    def __init__(self, stop: Sequence[str], *, include_stop: bool = False) -> None:
         self.reason: FinishReason | None = None
         self.spoke = False
         self.usage: dict[str, Any] = {}
         self.pieces = 0
-        self._stops = StopFilter(stop)
+        self._stops = StopFilter(stop, included=include_stop)
         self._surrogate = ""
 
     @property
@@ -79,8 +135,11 @@ class StreamedReply:
         """Whether a stop string came that the server let through; nothing after it matters."""
         return self._stops.stopped
 
-    def read(self, data: str) -> str:
-        """The text that event `data` lets out. Raises an `EngineError` for an error event or one that is no JSON."""
+    def read(self, data: str) -> list[str | Token | CallPart]:
+        """What event `data` lets out: tokens, then the text they make, then parts of calls.
+
+        Raises an `EngineError` for an error event or one that is no JSON.
+        """
         try:
             chunk = json.loads(data)
         except ValueError as error:
@@ -91,11 +150,16 @@ class StreamedReply:
             self.usage = chunk["usage"]
         choice = next(iter(chunk.get("choices") or ()), None)
         if not isinstance(choice, dict):
-            return ""
+            return []
         if choice.get("finish_reason"):
-            self.reason = "length" if choice["finish_reason"] == "length" else "stop"
-        content = (choice.get("delta") or {}).get("content")
-        return self._speak(content) if isinstance(content, str) and content else ""
+            named = choice["finish_reason"]
+            self.reason = named if named in get_args(FinishReason) else "stop"
+        delta = choice.get("delta") or {}
+        content = delta.get("content")
+        text = self._speak(content) if isinstance(content, str) and content else ""
+        calls = list(_calls(delta.get("tool_calls")))
+        self.spoke = self.spoke or bool(calls)
+        return [*_tokens(choice.get("logprobs")), *([text] if text else []), *calls]
 
     def flush(self) -> str:
         """What was held back, at the end."""
@@ -128,6 +192,38 @@ class StreamedReply:
         return self.failure(_message(error))
 
 
+def _tokens(logprobs: Any) -> Iterator[Token]:
+    """The tokens of a chunk's `logprobs`; entries in another form than OpenAI's are left out."""
+    for entry in (logprobs.get("content") or ()) if isinstance(logprobs, dict) else ():
+        if isinstance(entry, dict) and isinstance(entry.get("token"), str):
+            top = entry.get("top_logprobs") or ()
+            yield _token(entry, tuple(_token(other) for other in top if isinstance(other, dict)))
+
+
+def _token(entry: dict[str, Any], top: tuple[Token, ...] = ()) -> Token:
+    data, logprob = entry.get("bytes"), entry.get("logprob")
+    return Token(
+        str(entry.get("token", "")),
+        float(logprob) if isinstance(logprob, int | float) else LEAST,
+        bytes(data) if isinstance(data, list) and all(isinstance(n, int) and 0 <= n < 256 for n in data) else None,
+        top,
+    )
+
+
+def _calls(parts: Any) -> Iterator[CallPart]:
+    """The parts of calls in a delta."""
+    for place, part in enumerate(parts if isinstance(parts, list) else ()):
+        if isinstance(part, dict):
+            function = part.get("function") or {}
+            index = part.get("index")
+            yield CallPart(
+                index if isinstance(index, int) else place,
+                str(function.get("arguments") or ""),
+                str(part.get("id") or ""),
+                str(function.get("name") or ""),
+            )
+
+
 def refusal(status: int, body: str) -> EngineError:
     """The error for an HTTP answer other than 200."""
     try:
@@ -140,6 +236,8 @@ def refusal(status: int, body: str) -> EngineError:
         return EngineUnavailable(answer)
     if status in (400, 413, 422) and TOO_LONG.search(body):
         return PromptTooLong(answer)
+    if status in (400, 422):
+        return ParameterRefused(answer)
     if status in (401, 403):
         return EngineRefused(f"{answer}. Check the API key.")
     if status < 400:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from models.scene import Message
 
-FinishReason = Literal["stop", "length"]
+FinishReason = Literal["stop", "length", "tool_calls", "content_filter"]
 
 
 class EngineError(Exception):
@@ -17,7 +17,8 @@ class EngineError(Exception):
     EngineError
     ├── EngineUnavailable   not loaded yet, connection refused, timed out: worth a retry
     ├── EngineRefused       the engine read the request and said no: a retry will not help
-    │   └── PromptTooLong   more tokens than the context holds
+    │   ├── PromptTooLong       more tokens than the context holds
+    │   └── ParameterRefused    what was asked for can't be done, or not with these values
     └── EngineBroke         it died while speaking
     """
 
@@ -34,13 +35,44 @@ class PromptTooLong(EngineRefused):
     """The prompt holds more tokens than the engine's context."""
 
 
+class ParameterRefused(EngineRefused):
+    """A parameter of the request, `param` where it is known, can't be honoured."""
+
+    def __init__(self, message: str, param: str | None = None) -> None:
+        super().__init__(message)
+        self.param = param
+
+
 class EngineBroke(EngineError):
     """The engine failed after it began to speak."""
 
 
+OPTIONAL = frozenset(
+    {
+        *("logprobs", "logit_bias", "response_format", "tools", "top_k", "min_p", "repetition_penalty"),
+        *("min_tokens", "bad_words", "stop_token_ids", "include_stop_str_in_output"),
+    }
+)
+"""Parameters, by their names in the OpenAI dialect and in vLLM's, that an engine may be unable to honour."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """Functions that may be called, as OpenAI spells them; `choice` is `none`, `auto`, `required` or names one."""
+
+    functions: tuple[Mapping[str, Any], ...]
+    choice: str | Mapping[str, Any] = "auto"
+    parallel: bool | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How to sample. None means the engine's own default. `max_tokens` counts the reply only."""
+    """How to answer. None means the engine's own default. `max_tokens` counts the reply only.
+
+    `logprobs` is how many alternatives to name for each token; None is no log-probabilities at all. `logit_bias` has
+    token ids with what is added to their logits. `min_tokens` holds back the tokens that end a reply, not stop strings.
+    `response_format` is OpenAI's object of type `json_object` or `json_schema`.
+    """
 
     max_tokens: int = 256
     temperature: float | None = None
@@ -52,6 +84,38 @@ class Sampling:
     frequency_penalty: float | None = None
     seed: int | None = None
     stop: tuple[str, ...] = ()
+    logprobs: int | None = None
+    logit_bias: tuple[tuple[int, float], ...] = ()
+    min_tokens: int = 0
+    bad_words: tuple[str, ...] = ()
+    stop_token_ids: tuple[int, ...] = ()
+    include_stop: bool = False
+    response_format: Mapping[str, Any] | None = None
+    tools: Tools | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A token of the reply, natural logarithms of probabilities, and the likeliest tokens in its place, best first.
+
+    `text` is what the token adds to the reply, empty while a character's bytes are incomplete; `data` are its own
+    bytes, None where it has none (a control token among the alternatives).
+    """
+
+    text: str
+    logprob: float
+    data: bytes | None
+    top: tuple[Token, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CallPart:
+    """A part of call number `index`: its `id` and `name` come with the first, `arguments` are pieces of JSON."""
+
+    index: int
+    arguments: str = ""
+    id: str = ""
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +126,10 @@ class Finish:
     prompt_tokens: int
     completion_tokens: int
     cached_tokens: int = 0
+
+
+Event = str | Token | CallPart | Finish
+"""What a stream yields."""
 
 
 class Engine(Protocol):
@@ -82,6 +150,11 @@ class Engine(Protocol):
         """How many replies it speaks at once; more would wait inside."""
         ...
 
+    @property
+    def abilities(self) -> frozenset[str]:
+        """The parameters of `OPTIONAL` that it honours; a caller refuses the others by name."""
+        ...
+
     async def start(self) -> None:
         """Load or connect; returns when ready. Raises `EngineError` with a sentence a person can act on."""
         ...
@@ -100,10 +173,12 @@ class Engine(Protocol):
 
     def stream(
         self, messages: Sequence[Message], sampling: Sampling, *, session: str = "", owner: str = ""
-    ) -> AsyncGenerator[str | Finish, None]:
+    ) -> AsyncGenerator[Event, None]:
         """Yield pieces of text, then one `Finish`.
 
-        Stop strings are never part of the text. Closing the generator stops the engine within a token. `session` is a
-        stable key for session-affine routers; `owner` isolates prefix caches between tenants.
+        With `Sampling.logprobs` every `Token` comes before the text it completes; with `Sampling.tools` calls come in
+        `CallPart`s. Stop strings are never part of the text, unless `Sampling.include_stop` says so. Closing the
+        generator stops the engine within a token. `session` is a stable key for session-affine routers; `owner`
+        isolates prefix caches between tenants.
         """
         ...

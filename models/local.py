@@ -9,14 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from models.batcher import Batcher, Event, Generation
-from models.engine import EngineError, EngineUnavailable, Finish, PromptTooLong, Sampling
+from models.batcher import Batcher, Generation, Sent
+from models.engine import EngineError, EngineUnavailable, Event, Finish, PromptTooLong, Sampling
 from models.neutralise import CONTROL_TOKENS
 from models.packed import PackedModel
 from models.sampler import check_sampling
 from models.scene import Message
 from models.template import ChatTemplate
 from models.weights import NAME, checkpoint
+
+ABILITIES = frozenset({"top_k", "min_p", "repetition_penalty"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,11 @@ class LocalEngine:
         """Replies computed at once."""
         return self._max_streams
 
+    @property
+    def abilities(self) -> frozenset[str]:
+        """What it honours."""
+        return ABILITIES
+
     async def start(self) -> None:
         """Unpack where needed, load and try out the checkpoint in a worker thread. Raises `EngineUnavailable`."""
         async with self._changing:
@@ -100,7 +107,7 @@ class LocalEngine:
 
     async def stream(
         self, messages: Sequence[Message], sampling: Sampling, *, session: str = "", owner: str = ""
-    ) -> AsyncGenerator[str | Finish, None]:
+    ) -> AsyncGenerator[Event, None]:
         """Yield pieces of text, then one `Finish`. Raises `EngineError`s.
 
         Where `sampling` says None, `models.sampler` has the defaults.
@@ -113,7 +120,7 @@ class LocalEngine:
             raise PromptTooLong(
                 f"The prompt has {len(prompt)} tokens; with a reply it must fit the context of {self._context_length}."
             )
-        events: asyncio.Queue[Event] = asyncio.Queue()
+        events: asyncio.Queue[Sent] = asyncio.Queue()
         send = _sender(events, asyncio.get_running_loop())
         limit = min(sampling.max_tokens, room)
         generation = Generation(prompt, sampling, owner=owner, limit=limit, ends=checkpoint.ends, send=send)
@@ -133,10 +140,10 @@ class LocalEngine:
         return self._checkpoint, self._batcher
 
 
-def _sender(events: asyncio.Queue[Event], loop: asyncio.AbstractEventLoop) -> Callable[[Event], None]:
+def _sender(events: asyncio.Queue[Sent], loop: asyncio.AbstractEventLoop) -> Callable[[Sent], None]:
     """Puts into `events` from another thread; a loop that is gone hears nothing."""
 
-    def send(event: Event) -> None:
+    def send(event: Sent) -> None:
         with suppress(RuntimeError):
             loop.call_soon_threadsafe(events.put_nowait, event)
 

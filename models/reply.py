@@ -12,7 +12,8 @@ _CLOSE = {"<think>": "</think>", "<thinking>": "</thinking>"}
 class ReplyFilter:
     """Feed it pieces; it gives back what people may see, as soon as that is certain.
 
-    `<think>…</think>` goes to `hidden`. A leading `Name:` (either colon) of one of `names` is dropped.
+    `<think>…</think>` goes to `hidden`. A leading `Name:` (either colon) of one of `names` is dropped. `fates` tells of
+    every character that was settled, in order, whether it was shown.
     """
 
     def __init__(self, names: Iterable[str]) -> None:
@@ -23,23 +24,23 @@ class ReplyFilter:
         self._closing = ""
         self._begun = False
         self._start = ""
+        self._unsettled = list[bool]()
+        self.fates = list[bool]()
         self.hidden = ""
 
     def feed(self, piece: str) -> str:
         """What `piece` makes visible."""
         self._buffer += piece
-        return self._begin(self._take())
+        return self._settle(self._begin(self._take()))
 
     def end(self) -> str:
         """What is still held back when the reply is over."""
         rest, self._buffer = self._buffer, ""
-        if self._closing:
-            self.hidden += rest
-            rest = ""
+        rest = self._show(rest)
         if self._begun:
-            return rest
+            return self._settle(rest)
         self._begun = True
-        return self._unlabel((self._start + rest).lstrip())
+        return self._settle(self._unlabel((self._start + rest).lstrip()))
 
     def _take(self) -> str:
         """Visible text of the buffer; what could be the beginning of a tag stays."""
@@ -52,11 +53,13 @@ class ReplyFilter:
                 text, self._buffer = self._buffer[: len(self._buffer) - keep], self._buffer[len(self._buffer) - keep :]
                 return visible + self._show(text)
             visible += self._show(self._buffer[:at])
+            self._unsettled += [False] * len(tag)
             self._buffer = self._buffer[at + len(tag) :]
             self._closing = "" if self._closing else _CLOSE[tag]
         return visible
 
     def _show(self, text: str) -> str:
+        self._unsettled += [not self._closing] * len(text)
         if self._closing:
             self.hidden += text
             return ""
@@ -71,6 +74,16 @@ class ReplyFilter:
             return ""
         self._begun = True
         return self._unlabel(self._start)
+
+    def _settle(self, visible: str) -> str:
+        """Note the fates of the characters that `visible` is what is left of."""
+        if self._begun:
+            dropped = sum(self._unsettled) - len(visible)  # by `_begin`, which only drops from the front
+            for shown in self._unsettled:
+                self.fates.append(shown and dropped <= 0)
+                dropped -= shown
+            self._unsettled.clear()
+        return visible
 
     def _unlabel(self, text: str) -> str:
         label = self._label.match(text) if self._label else None

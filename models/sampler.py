@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.engine import EngineRefused, Sampling
+from models.engine import ParameterRefused, Sampling
 
 TEMPERATURE = 0.7
 TOP_P = 0.9
@@ -25,7 +25,7 @@ CANDIDATES = 256
 
 
 def check_sampling(sampling: Sampling) -> None:
-    """Raise `EngineRefused`, naming the field, unless every number lies where sampling is defined."""
+    """Raise `ParameterRefused`, naming the field, unless every number lies where sampling is defined."""
     allowed = (
         ("max_tokens", sampling.max_tokens >= 1, "at least 1"),
         ("temperature", _within(sampling.temperature, 0, 100), "between 0 and 100"),
@@ -38,7 +38,7 @@ def check_sampling(sampling: Sampling) -> None:
     )
     for field, fine, range_ in allowed:
         if not fine:
-            raise EngineRefused(f"{field} is {getattr(sampling, field)}; it must be {range_}.")
+            raise ParameterRefused(f"{field} is {getattr(sampling, field)}; it must be {range_}.", field)
 
 
 def _within(value: float | None, low: float, high: float) -> bool:

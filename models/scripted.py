@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from dataclasses import dataclass
 
-from models.engine import EngineBroke, EngineUnavailable, Finish, Sampling
+from models.engine import OPTIONAL, EngineBroke, EngineUnavailable, Event, Finish, Sampling, Token
 from models.scene import Message
 from models.stops import StopFilter
 
@@ -27,7 +28,8 @@ class ScriptedEngine:
 
     A tuple is a reply that fails: its text is spoken, then its exception raised. `pace` is waited for before every
     character: seconds, or an event that lets everything pass once it is set. One character counts as one token.
-    `asked` records every request in order. It keeps to `Sampling.stop` and `Sampling.max_tokens` and ignores the rest.
+    `asked` records every request in order. It keeps to `Sampling.stop` and `Sampling.max_tokens`, gives every character
+    the probability one half with `Sampling.logprobs`, and ignores the rest; `abilities` are what it claims to honour.
     """
 
     def __init__(
@@ -37,6 +39,7 @@ class ScriptedEngine:
         name: str = "scripted",
         context_length: int = 4096,
         pace: float | asyncio.Event = 0.0,
+        abilities: frozenset[str] = OPTIONAL,
     ) -> None:
         self.replies = deque(replies)
         self.asked: list[Asked] = []
@@ -44,6 +47,7 @@ class ScriptedEngine:
         self.context_length = context_length
         self.pace = pace
         self.streams = 1000
+        self.abilities = abilities
         self._closed = False
 
     async def start(self) -> None:
@@ -65,7 +69,7 @@ class ScriptedEngine:
 
     async def stream(
         self, messages: Sequence[Message], sampling: Sampling, *, session: str = "", owner: str = ""
-    ) -> AsyncGenerator[str | Finish, None]:
+    ) -> AsyncGenerator[Event, None]:
         """Yield the next reply. Raises `EngineUnavailable` when closed or when no reply is left."""
         await self.check()
         self.asked.append(Asked(tuple(messages), sampling, session, owner))
@@ -73,10 +77,12 @@ class ScriptedEngine:
             raise EngineUnavailable("The script has no reply left.")
         text, failure = _parts(self.replies.popleft())
         prompt_tokens = sum(len(message.content) for message in messages)
-        stops = StopFilter(sampling.stop)
+        stops = StopFilter(sampling.stop, included=sampling.include_stop)
         spoken = 0
         for spoken, character in enumerate(text[: sampling.max_tokens], 1):
             await self._wait()
+            if sampling.logprobs is not None:
+                yield _token(character, sampling.logprobs)
             if piece := stops.push(character):
                 yield piece
             if stops.stopped:
@@ -92,6 +98,12 @@ class ScriptedEngine:
         await (self.pace.wait() if isinstance(self.pace, asyncio.Event) else asyncio.sleep(self.pace))
         if self._closed:
             raise EngineBroke("The scripted engine was closed while it spoke.")
+
+
+def _token(character: str, alternatives: int) -> Token:
+    likely = [(character, 1), *((chr(ord("a") + place), place + 2) for place in range(alternatives))]
+    top = [Token(text, times * math.log(0.5), text.encode()) for text, times in likely[:alternatives]]
+    return Token(character, math.log(0.5), character.encode(), tuple(top))
 
 
 def _parts(reply: str | Exception | tuple[str, Exception]) -> tuple[str, Exception | None]:

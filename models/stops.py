@@ -10,10 +10,12 @@ class StopFilter:
 
     Only a tail that may still become a stop string is held back. Where the text is cut does not depend on how it was
     split into pieces: the stop string that is complete first wins, the longest of those that end at the same place.
+    With `included` it is part of the text.
     """
 
-    def __init__(self, stops: Sequence[str]) -> None:
+    def __init__(self, stops: Sequence[str], *, included: bool = False) -> None:
         self._stops = tuple(stop for stop in stops if stop)
+        self._included = included
         self._held = ""
         self.stopped = False
 
@@ -25,7 +27,7 @@ class StopFilter:
         ends = [(at + len(stop), at) for stop in self._stops if (at := text.find(stop)) >= 0]
         if ends:
             self.stopped, self._held = True, ""
-            return text[: min(ends)[1]]
+            return text[: min(ends)[0 if self._included else 1]]
         safe = len(text) - self._doubtful(text)
         self._held = text[safe:]
         return text[:safe]

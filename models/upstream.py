@@ -10,8 +10,8 @@ from urllib.parse import quote
 
 import httpx
 
-from models.completion import QUOTED, Dialect, StreamedReply, refusal, request_body
-from models.engine import EngineBroke, EngineRefused, EngineUnavailable, Finish, Sampling
+from models.completion import ABILITIES, QUOTED, Dialect, StreamedReply, refusal, request_body
+from models.engine import EngineBroke, EngineRefused, EngineUnavailable, Event, Finish, Sampling
 from models.neutralise import neutralise
 from models.scene import Message
 from models.sse import EventTooLong, ServerSentEvent, read_events
@@ -75,6 +75,11 @@ class UpstreamEngine:
         """Replies asked for at once: what vLLM computes at once by default."""
         return STREAMS
 
+    @property
+    def abilities(self) -> frozenset[str]:
+        """What the dialect has."""
+        return ABILITIES[self._dialect]
+
     async def start(self) -> None:
         """Connect and look at the server's list of models.
 
@@ -113,7 +118,7 @@ class UpstreamEngine:
 
     async def stream(
         self, messages: Sequence[Message], sampling: Sampling, *, session: str = "", owner: str = ""
-    ) -> AsyncGenerator[str | Finish, None]:
+    ) -> AsyncGenerator[Event, None]:
         """Yield pieces of text, then one `Finish`. Raises `EngineError`s.
 
         Where the server counts no tokens, the prompt's are estimated and each piece of text counts as one.
@@ -121,10 +126,10 @@ class UpstreamEngine:
         if not self._model:
             await self._discover()
         body = request_body(self.name, messages, sampling, dialect=self._dialect, owner=owner)
-        reply = StreamedReply(sampling.stop)
+        reply = StreamedReply(sampling.stop, include_stop=sampling.include_stop)
         async with self._events(body, session, reply) as events:
             while (event := await self._next(events, reply)) and event.data.strip() != "[DONE]":
-                if piece := reply.read(event.data):
+                for piece in reply.read(event.data):
                     yield piece
                 if reply.stopped:
                     break

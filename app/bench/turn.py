@@ -132,7 +132,7 @@ async def _time_turn(parts: Services, talk: Talk, said: str, numbers: Numbers) -
     prepared = time.perf_counter()
     talk.session_id = turn.session_id
     speech = Speech()
-    async with aclosing(take_turn(parts, turn, speech)) as pieces:
+    async with aclosing(take_turn(parts, turn, [speech])) as pieces:
         async for _piece in pieces:
             pass
     numbers["prepare_ms"].append((prepared - began) * 1000)

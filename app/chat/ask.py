@@ -23,7 +23,11 @@ Outcome = Literal["finished", "hung_up", "failed"]
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """What a caller wants. `messages` end with the user's; `budget` is the prompt's share of the context."""
+    """What a caller wants. `messages` end with the user's; `budget` is the prompt's share of the context.
+
+    `calls` are calls of tools that followed, with their results; they go after the prompt and are stored nowhere.
+    `stage` names one of the character's for this turn only, whatever the bond says; empty for none.
+    """
 
     caller: Caller
     slug: str
@@ -37,6 +41,9 @@ class Ask:
     client_system: str = ""
     session_id: str | None = None
     store: bool = True
+    choices: int = 1
+    stage: str | None = None
+    calls: tuple[Message, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

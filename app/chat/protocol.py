@@ -1,4 +1,4 @@
-"""The OpenAI chat dialect: what we read, what we answer, what we refuse by name."""
+"""The OpenAI chat dialect as we read it: the fields of a request. What may stand together is checked in `checks`."""
 
 from __future__ import annotations
 
@@ -6,33 +6,100 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from app.errors import BadRequest
 from app.settings import Layout, Strategy
 from app.text import STORABLE, Text, clean
-from models.engine import Finish
 
-UNSUPPORTED = ("tools", "functions", "logprobs", "top_logprobs", "logit_bias", "audio", "modalities", "prediction")
-"""Parameters that would change the answer and that we can't honour; refused instead of ignored."""
+Role = Literal["system", "developer", "user", "assistant", "tool", "function"]
+FunctionName = Annotated[str, StringConstraints(pattern=r"^[a-zA-Z0-9_.-]{1,64}$")]
 
 
-class TextPart(BaseModel):
-    """A part of a message."""
+class Part(BaseModel):
+    """A part of a message's content. Only those of type `text` and `refusal` can be read here."""
 
-    type: Literal["text"]
-    text: Text
+    type: Text
+    text: Text | None = None
+    refusal: Text | None = None
+
+
+class CalledFunction(BaseModel):
+    """Whom a call called, and the JSON that it was given."""
+
+    name: Text
+    arguments: Text
+
+
+class ToolCall(BaseModel):
+    """A call that the assistant made."""
+
+    id: Text
+    type: Literal["function"] = "function"
+    function: CalledFunction
 
 
 class ChatMessage(BaseModel):
     """One message of a request."""
 
-    role: Literal["system", "developer", "user", "assistant"]
-    content: Text | list[TextPart]
-    name: str | None = None
+    role: Role
+    content: Text | list[Part] | None = None
+    name: Text | None = None
+    tool_calls: Annotated[list[ToolCall], Field(max_length=128)] | None = None
+    tool_call_id: Text | None = None
 
     @property
     def text(self) -> str:
         """Its text, parts joined."""
-        return self.content if isinstance(self.content, str) else "".join(part.text for part in self.content)
+        if isinstance(self.content, list):
+            return "".join(part.text or part.refusal or "" for part in self.content)
+        return self.content or ""
+
+
+class FunctionDefinition(BaseModel):
+    """A function that may be called; `parameters` is the JSON schema of its arguments."""
+
+    model_config = ConfigDict(extra="allow")
+
+    name: FunctionName
+    description: Text | None = None
+    parameters: dict[str, Any] | None = None
+    strict: bool | None = None
+
+
+class ToolDefinition(BaseModel):
+    """A tool. Only functions are known here."""
+
+    type: Literal["function"]
+    function: FunctionDefinition
+
+
+class NamedFunction(BaseModel):
+    """The name of a function."""
+
+    name: FunctionName
+
+
+class NamedTool(BaseModel):
+    """The tool that must be called."""
+
+    type: Literal["function"]
+    function: NamedFunction
+
+
+class JsonSchema(BaseModel):
+    """The schema that an answer must keep to."""
+
+    model_config = ConfigDict(populate_by_name=True, serialize_by_alias=True)
+
+    name: FunctionName
+    description: Text | None = None
+    schema_: Annotated[dict[str, Any], Field(alias="schema")]
+    strict: bool | None = None
+
+
+class ResponseFormat(BaseModel):
+    """The form of the answer."""
+
+    type: Literal["text", "json_object", "json_schema"]
+    json_schema: JsonSchema | None = None
 
 
 class StreamOptions(BaseModel):
@@ -49,13 +116,18 @@ class Extensions(BaseModel):
     strategy: Strategy | None = None
     layout: Layout | None = None
     window: Annotated[int, Field(ge=2, le=1000)] | None = None
+    stage: Annotated[str, StringConstraints(max_length=100), STORABLE] | None = None
+    trace: bool | None = None
 
 
+User = Annotated[str, StringConstraints(max_length=200), STORABLE]
+TokenId = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,10}$")]
+Bias = Annotated[float, Field(ge=-100, le=100)]
 Stop = Annotated[str, StringConstraints(min_length=1, max_length=200), STORABLE]
 
 
 class ChatRequest(BaseModel):
-    """POST /v1/chat/completions. Unknown fields are ignored, as OpenAI clients expect; see `UNSUPPORTED`."""
+    """POST /v1/chat/completions. Unknown fields are ignored, as OpenAI clients expect; see `checks.REFUSED`."""
 
     model_config = ConfigDict(
         extra="allow",
@@ -85,13 +157,23 @@ class ChatRequest(BaseModel):
     presence_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
     frequency_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
+    logprobs: bool | None = None
+    top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
+    logit_bias: Annotated[dict[TokenId, Bias], Field(max_length=1024)] | None = None
+    min_tokens: Annotated[int, Field(ge=0)] | None = None
+    bad_words: Annotated[list[Stop], Field(max_length=128)] | None = None
+    stop_token_ids: Annotated[list[Annotated[int, Field(ge=0, lt=2**31)]], Field(max_length=128)] | None = None
+    include_stop_str_in_output: bool | None = None
     stop: Stop | Annotated[list[Stop], Field(max_length=16)] | None = None
     n: Annotated[int, Field(ge=1, le=128)] | None = None
-    user: Annotated[str, StringConstraints(max_length=200), STORABLE] | None = None
-    safety_identifier: Annotated[str, StringConstraints(max_length=200), STORABLE] | None = None
+    user: User | None = None
+    safety_identifier: User | None = None
     store: bool | None = None
     metadata: dict[str, Any] | None = None
-    response_format: dict[str, Any] | None = None
+    response_format: ResponseFormat | None = None
+    tools: Annotated[list[ToolDefinition], Field(min_length=1, max_length=128)] | None = None
+    tool_choice: Literal["none", "auto", "required"] | NamedTool | None = None
+    parallel_tool_calls: bool | None = None
     moodline: Extensions = Extensions()
 
     @model_validator(mode="before")
@@ -117,58 +199,3 @@ class ChatRequest(BaseModel):
         """The session named in the metadata."""
         named = (self.metadata or {}).get("session_id")
         return clean(named) if isinstance(named, str) else None
-
-
-def refuse_unsupported(body: ChatRequest) -> None:
-    """Raise `BadRequest` for a parameter that would be silently ignored otherwise."""
-    extra = body.model_extra or {}
-    for name in UNSUPPORTED:
-        if extra.get(name) not in (None, False, [], {}, 0):
-            raise BadRequest(f"`{name}` is not supported here.", code="unsupported_parameter", param=name)
-    if body.n not in (None, 1):
-        raise BadRequest("`n` above 1 is not supported; ask again instead.", code="unsupported_parameter", param="n")
-    if (body.response_format or {}).get("type", "text") != "text":
-        raise BadRequest(
-            "`response_format` other than text is not supported.", code="unsupported_parameter", param="response_format"
-        )
-    if body.stream_options is not None and not body.stream:
-        raise BadRequest("`stream_options` is only allowed with `stream: true`.", param="stream_options")
-
-
-def completion(answer_id: str, created: int, model: str, text: str, finish: Finish | None) -> dict[str, Any]:
-    """A whole answer."""
-    message = {"role": "assistant", "content": text, "refusal": None}
-    reason = finish.reason if finish else "stop"
-    return {
-        "id": answer_id,
-        "object": "chat.completion",
-        "created": created,
-        "model": model,
-        "choices": [{"index": 0, "message": message, "logprobs": None, "finish_reason": reason}],
-        "usage": usage(finish),
-        "system_fingerprint": None,
-    }
-
-
-def chunk(answer_id: str, created: int, model: str, delta: dict[str, Any], reason: str | None = None) -> dict[str, Any]:
-    """One event of a stream."""
-    return {
-        "id": answer_id,
-        "object": "chat.completion.chunk",
-        "created": created,
-        "model": model,
-        "choices": [{"index": 0, "delta": delta, "logprobs": None, "finish_reason": reason}],
-    }
-
-
-def usage(finish: Finish | None) -> dict[str, Any]:
-    """Token counts; zeros when the engine told none."""
-    prompt, reply, cached = (
-        (finish.prompt_tokens, finish.completion_tokens, finish.cached_tokens) if finish else (0, 0, 0)
-    )
-    return {
-        "prompt_tokens": prompt,
-        "completion_tokens": reply,
-        "total_tokens": prompt + reply,
-        "prompt_tokens_details": {"cached_tokens": cached},
-    }

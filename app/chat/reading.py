@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from app.auth import Caller
 from app.chat.ask import Ask
+from app.chat.calls import exchange_under_way, is_talk, to_engine
 from app.chat.protocol import ChatRequest
 from app.errors import BadRequest
 from app.services import Services
-from models.engine import Sampling
-from models.scene import Message
+from models.engine import Sampling, Tools
 
 
 def read_ask(body: ChatRequest, caller: Caller, services: Services, slug: str, session: str | None) -> Ask:
@@ -19,7 +19,7 @@ def read_ask(body: ChatRequest, caller: Caller, services: Services, slug: str, s
     """
     settings = services.settings
     _check_messages(body, settings.max_message_chars)
-    talk = tuple(Message(m.role, m.text) for m in body.messages if m.role in ("user", "assistant"))
+    talk = tuple(to_engine(message) for message in body.messages if is_talk(message))
     system = "\n\n".join(m.text for m in body.messages if m.role in ("system", "developer") and m.text.strip())
     sampling = read_sampling(body, services)
     extensions = body.moodline
@@ -36,12 +36,16 @@ def read_ask(body: ChatRequest, caller: Caller, services: Services, slug: str, s
         client_system=system,
         session_id=session or body.session_id,
         store=body.store is not False,
+        choices=body.n or 1,
+        stage=extensions.stage,
+        calls=exchange_under_way(body.messages),
     )
 
 
 def read_sampling(body: ChatRequest, services: Services) -> Sampling:
     """How to sample. A reply may take at most half of the context, whatever the request says."""
     most = _context(services) // 2
+    form = body.response_format
     return Sampling(
         max_tokens=min(body.reply_tokens or services.settings.reply_tokens, most),
         temperature=body.temperature,
@@ -53,7 +57,24 @@ def read_sampling(body: ChatRequest, services: Services) -> Sampling:
         frequency_penalty=body.frequency_penalty,
         seed=body.seed,
         stop=body.stops,
+        logprobs=(body.top_logprobs or 0) if body.logprobs else None,
+        logit_bias=tuple((int(token), bias) for token, bias in (body.logit_bias or {}).items()),
+        min_tokens=body.min_tokens or 0,
+        bad_words=tuple(body.bad_words or ()),
+        stop_token_ids=tuple(body.stop_token_ids or ()),
+        include_stop=bool(body.include_stop_str_in_output),
+        response_format=form.model_dump(exclude_none=True) if form and form.type != "text" else None,
+        tools=_read_tools(body),
     )
+
+
+def _read_tools(body: ChatRequest) -> Tools | None:
+    if body.tools is None:
+        return None
+    functions = tuple(tool.model_dump(exclude_none=True) for tool in body.tools)
+    choice = body.tool_choice
+    named = choice if isinstance(choice, str) else choice.model_dump() if choice else "auto"
+    return Tools(functions, named, body.parallel_tool_calls)
 
 
 def _context(services: Services) -> int:
@@ -70,7 +91,7 @@ def _check_messages(body: ChatRequest, longest: int) -> None:
                 param=f"messages.{place}.content",
             )
     # Front ends may put system messages anywhere, also last.
-    last = next((m for m in reversed(body.messages) if m.role in ("user", "assistant")), None)
+    last = next((message for message in reversed(body.messages) if is_talk(message)), None)
     if last is None or last.role != "user":
         raise BadRequest("The last message must be the user's.", code="invalid_request", param="messages")
     if not last.text.strip():

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Row, case, select, update
+from collections.abc import Sequence
+
+from sqlalchemy import Row as Found
+from sqlalchemy import case, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.bond.affinity import moved, stage_of
@@ -16,14 +19,19 @@ from app.memory.store import current_text, outdated
 from app.services import Services
 from app.sessions.store import append, child
 from app.tables import Bond, Memory, Session, Trace, now
+from app.tables import Message as Row
 from models.scene import Message
 from retrieval.context import in_context
 
 TITLE_CHARS = 60
 
 
-async def remember(services: Services, turn: Turn, speech: Speech, outcome: Outcome) -> None:
-    """Store the messages, the memory, the bond and the trace of a turn; nothing when `store` is off."""
+async def remember(services: Services, turn: Turn, speeches: Sequence[Speech], outcome: Outcome) -> None:
+    """Store the messages, the memory, the bond and the trace of a turn; nothing when `store` is off.
+
+    The first of several replies is the one the talk goes on from, and the one that is remembered.
+    """
+    speech = speeches[0]
     if not turn.ask.store:
         return
     with turn.watch("remember"):
@@ -36,11 +44,9 @@ async def remember(services: Services, turn: Turn, speech: Speech, outcome: Outc
             await _keep_session(db, turn)
             said = await append(db, turn.known.place, turn.session_id, turn.id)
             memory.message_id = said.id
-            reply = child(
-                turn.session_id, said.id, said.path_hash, said.depth + 1, Message("assistant", speech.said), turn.id
-            )
-            reply.outcome = outcome
-            db.add_all([memory, reply])
+            replies = [_reply(turn, said, speech, outcome) for speech in speeches]
+            reply = replies[0]
+            db.add_all([memory, *replies])
             await db.execute(update(Session).where(Session.id == turn.session_id).values(leaf_id=reply.id))
             await _touch_recalled(db, turn)
             db.add(
@@ -49,11 +55,19 @@ async def remember(services: Services, turn: Turn, speech: Speech, outcome: Outc
                     owner=turn.known.scope.owner,
                     session_id=turn.session_id,
                     outcome=outcome,
-                    document=explain(turn, speech, outcome, bond.affinity, bond.stage, services.engine.name),
+                    document=explain(turn, speeches, outcome, bond.affinity, bond.stage, services.engine.name),
                 )
             )
     if services.settings.emotion == "model":
         services.wake.set()
+
+
+def _reply(turn: Turn, said: Row, speech: Speech, outcome: Outcome) -> Row:
+    """The row of a reply; one of several that came to its end did so even if another was hung up on."""
+    message = Message("assistant", speech.said)
+    row = child(turn.session_id, said.id, said.path_hash, said.depth + 1, message, turn.id)
+    row.outcome = "finished" if speech.finish else outcome
+    return row
 
 
 async def _form_memory(services: Services, turn: Turn, speech: Speech) -> tuple[Memory, str]:
@@ -93,7 +107,7 @@ async def _check_previous(db: AsyncSession, memory: Memory, before: str) -> None
         memory.encoder = outdated()
 
 
-async def _previous(services: Services, turn: Turn) -> Row[int, str] | None:
+async def _previous(services: Services, turn: Turn) -> Found[int, str] | None:
     """The id and the text of the exchange before this one on the same branch, if it is remembered."""
     place = turn.known.place
     told = zip(place.ids, place.history, strict=True)

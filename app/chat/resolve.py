@@ -6,10 +6,11 @@ from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.bond.affinity import stage_of
-from app.bond.store import read_bond
-from app.characters.schemas import CharacterFields
+from app.bond.store import BondState, read_bond
+from app.characters.schemas import CharacterFields, Stage
 from app.characters.store import find, lore_of
 from app.chat.ask import Ask, Known
+from app.errors import BadRequest
 from app.services import Services
 from app.sessions.store import Scope, locate
 from app.tables import Character, Line, Memory
@@ -30,11 +31,24 @@ async def resolve(services: Services, ask: Ask) -> Known:
             revision=row.revision,
             place=await locate(db, scope, ask.messages, ask.session_id),
             bond=bond,
-            stage=stage_of(bond.affinity, character.stages, bond.stage),
+            stage=_stage(ask, bond, character),
             lorebook=await lore_of(db, row.id),
             lines=await _line_stamp(db, row, encoder),
             memories=await _memory_stamp(db, scope, bond.memory_revision, encoder),
         )
+
+
+def _stage(ask: Ask, bond: BondState, character: CharacterFields) -> Stage | None:
+    """The stage of the relationship, or the one that was asked for."""
+    if ask.stage is None:
+        return stage_of(bond.affinity, character.stages, bond.stage)
+    if not ask.stage:
+        return None
+    for stage in character.stages:
+        if stage.name == ask.stage:
+            return stage
+    names = ", ".join(repr(stage.name) for stage in character.stages) or "none"
+    raise BadRequest(f"{character.name} has no stage {ask.stage!r}; there is {names}.", param="moodline.stage")
 
 
 async def _line_stamp(db: AsyncSession, character: Character, encoder: str) -> Stamp:

@@ -25,7 +25,7 @@ class EventStream(StreamingResponse):
     be remembered.
     """
 
-    def __init__(self, events: AsyncGenerator[str, None], source: AsyncGenerator[str, None], headers: dict[str, str]):
+    def __init__(self, events: AsyncGenerator[str, None], source: AsyncGenerator[Any, None], headers: dict[str, str]):
         unbuffered = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
         super().__init__(events, media_type="text/event-stream", headers=headers | unbuffered)
         self._events, self._source = events, source

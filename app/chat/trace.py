@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -11,9 +12,12 @@ from app.tables import Floats
 from retrieval.emotion import EMOTIONS
 
 
-def explain(turn: Turn, speech: Speech, outcome: Outcome, affinity: float, stage: str, engine: str) -> dict[str, Any]:
+def explain(
+    turn: Turn, speeches: Sequence[Speech], outcome: Outcome, affinity: float, stage: str, engine: str
+) -> dict[str, Any]:
     """The trace document of a turn; `affinity` and `stage` are those after it. `scene` can be rendered again."""
     known, ask = turn.known, turn.ask
+    speech, *others = speeches
     finish = speech.finish
     return {
         "outcome": outcome,
@@ -42,6 +46,7 @@ def explain(turn: Turn, speech: Speech, outcome: Outcome, affinity: float, stage
         "prompt": [asdict(message) for message in turn.prompt.messages],
         "scene": asdict(turn.scene),
         "reply": speech.said,
+        "other_replies": [other.said for other in others],
         "hidden": speech.hidden,
         "taken_back": list(speech.echoes),
         "timings_ms": turn.watch.rounded(),
@@ -51,3 +56,25 @@ def explain(turn: Turn, speech: Speech, outcome: Outcome, affinity: float, stage
 def named(emotion: Floats) -> dict[str, float]:
     """An emotion vector with the names of its dimensions."""
     return {name: round(float(value), 4) for name, value in zip(EMOTIONS, emotion, strict=True)}
+
+
+def summary(turn: Turn, speeches: Sequence[Speech]) -> dict[str, Any]:
+    """A trace in short, for the answer itself: what was recalled and told, how it felt, what it cost."""
+    finish = speeches[0].finish
+    return {
+        "turn_id": turn.id if turn.ask.store else None,
+        "session_id": turn.session_id if turn.ask.store else None,
+        "strategy": turn.recalled.strategy,
+        "layout": turn.ask.layout,
+        "stage": turn.known.stage.name if turn.known.stage else "",
+        "affinity": round(turn.known.bond.affinity, 4),
+        "emotion": named(turn.feeling.emotion),
+        "mood": named(turn.feeling.mood),
+        "lines": list(turn.recalled.lines),
+        "memories": list(turn.recalled.memories),
+        "lore": [lore.text for lore in turn.lore.told],
+        "prompt_tokens": {section.name: section.tokens for section in turn.prompt.ledger},
+        "cached_tokens": finish.cached_tokens if finish else 0,
+        "attempts": [speech.attempts for speech in speeches],
+        "timings_ms": turn.watch.rounded(),
+    }

@@ -6,14 +6,17 @@ held; `remember` is one write transaction, shielded, so that a client that hangs
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+import json
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import anyio
 
 from app.chat.ask import Ask, Outcome, Turn
 from app.chat.feeling import feel
+from app.chat.interleave import interleave
+from app.chat.piece import Piece
 from app.chat.recall import recall
 from app.chat.remember import remember
 from app.chat.resolve import resolve
@@ -38,6 +41,7 @@ async def prepare(services: Services, ask: Ask, waited: float = 0.0) -> Turn:
     watch = Stopwatch()
     watch.spans["queue"] = waited * 1000
     await services.engine.check()
+    ask = await _with_room_for_calls(services, ask)
     with watch("resolve"):
         known = await resolve(services, ask)
     with watch("feel"):
@@ -66,14 +70,25 @@ async def prepare(services: Services, ask: Ask, waited: float = 0.0) -> Turn:
     )
 
 
-async def take_turn(services: Services, turn: Turn, speech: Speech) -> AsyncGenerator[str, None]:
-    """Speak, and remember what was said however it ends: to the end, hung up on, or broken off.
+async def _with_room_for_calls(services: Services, ask: Ask) -> Ask:
+    """The prompt's budget without what tools and their results take."""
+    if not ask.calls and not ask.sampling.tools:
+        return ask
+    written = [asdict(message) for message in ask.calls], ask.sampling.tools and list(ask.sampling.tools.functions)
+    text = json.dumps(written, ensure_ascii=False)
+    return replace(ask, budget=ask.budget - sum(await services.engine.count([text])))
+
+
+async def take_turn(services: Services, turn: Turn, speeches: Sequence[Speech]) -> AsyncGenerator[Piece, None]:
+    """Speak, as many replies at once as there are `speeches`, and remember what was said however it ends: to the end,
+    hung up on, or broken off.
 
     Nothing is stored when nothing was said; then `EngineError` is what the caller sees.
     """
     outcome: Outcome = "hung_up"
+    choices = [speak(services, turn, speech, choice) for choice, speech in enumerate(speeches)]
     try:
-        async with aclosing(speak(services, turn, speech)) as pieces:
+        async with aclosing(interleave(choices)) as pieces:
             async for piece in pieces:
                 yield piece
         outcome = "finished"
@@ -81,8 +96,8 @@ async def take_turn(services: Services, turn: Turn, speech: Speech) -> AsyncGene
         outcome = "failed"
         raise
     finally:
-        if speech.said:
+        if said := [speech for speech in speeches if speech.said and not speech.called]:
             # A hang-up cancels this task again at its next await; the shield lets the transaction end.
             with anyio.CancelScope(shield=True):
-                await remember(services, turn, speech, outcome)
+                await remember(services, turn, said, outcome)
         observe_turn(turn.watch.spans, outcome)

@@ -5,6 +5,7 @@ Revises: 0002
 """
 
 from datetime import UTC, datetime
+from typing import Any
 
 import numpy as np
 import sqlalchemy as sa
@@ -91,7 +92,7 @@ def _name_replies() -> None:
         asked = sa.select(messages).where(
             messages.c.parent_id.in_({row.message_id for row in exchanges}), messages.c.role == "assistant"
         )
-        replies: dict[str, list[sa.Row]] = {}
+        replies: dict[str, list[sa.Row[*tuple[Any, ...]]]] = {}
         for reply in db.execute(asked.order_by(messages.c.created_at, messages.c.id)):
             replies.setdefault(reply.parent_id, []).append(reply)
         for row in exchanges:

@@ -60,6 +60,12 @@ UNREADABLE: list[tuple[str, bytes, int, str]] = [
     ("10 MB", b'{"model": "' + b"x" * 10_000_000 + b'"}', 413, "too_large"),
 ]
 
+TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
+CALL = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+CALLING = {"role": "user", "content": "Hi", "tool_calls": [CALL]}
+IMAGE = {"type": "image_url", "image_url": {"url": "x"}}
+OTHER = {"type": "function", "function": {"name": "g"}}
+UNSAID = {"type": "json_schema", "json_schema": {"name": "x"}}
 WRONG: list[tuple[dict[str, Any], int, str, str | None]] = [
     ({"model": "char/nobody"}, 404, "model_not_found", "model"),
     ({"model": "nobody"}, 404, "model_not_found", "model"),
@@ -78,7 +84,14 @@ WRONG: list[tuple[dict[str, Any], int, str, str | None]] = [
     ({"messages": ["Hello?"]}, 400, "invalid_request", "messages.0"),
     ({"messages": [{"content": "Hello?"}]}, 400, "invalid_request", "messages.0.role"),
     ({"messages": [{"role": "user"}]}, 400, "invalid_request", "messages.0.content"),
-    (said(("tool", "x")), 400, "invalid_request", "messages.0.role"),
+    (said(("tool", "x")), 400, "invalid_request", "messages.0.tool_call_id"),
+    (said(("function", "x")), 400, "invalid_request", "messages.0.name"),
+    (said(("user", None)), 400, "invalid_request", "messages.0.content"),
+    (said(("assistant", None), ("user", "Hi")), 400, "invalid_request", "messages.0.content"),
+    (said(("user", [{"type": "text"}])), 400, "invalid_request", "messages.0.content.0.text"),
+    (said(("user", [IMAGE])), 400, "unsupported_content", "messages.0.content.0.type"),
+    (said(("user", [{"type": "input_audio"}])), 400, "unsupported_content", "messages.0.content.0.type"),
+    ({"messages": [CALLING]}, 400, "invalid_request", "messages.0.tool_calls"),
     (said(("USER", "x")), 400, "invalid_request", "messages.0.role"),
     (said(("user", "Hi"), ("assistant", "Hello.")), 400, "invalid_request", "messages"),
     (said(("assistant", "Hello.")), 400, "invalid_request", "messages"),
@@ -123,17 +136,40 @@ WRONG: list[tuple[dict[str, Any], int, str, str | None]] = [
     ({"moodline": {"window": 1}}, 400, "invalid_request", "moodline.window"),
     ({"moodline": {"wnidow": 4}}, 400, "invalid_request", "moodline.wnidow"),
     ({"moodline": {"\ud800": 4}}, 400, "invalid_request", "moodline"),
-    ({"tools": [{"type": "function"}]}, 400, "unsupported_parameter", "tools"),
+    ({"tools": [{"type": "function"}]}, 400, "invalid_request", "tools.0.function"),
+    ({"tools": []}, 400, "invalid_request", "tools"),
+    ({"tools": [TOOL, TOOL]}, 400, "invalid_request", "tools"),
+    ({"tools": [{"type": "function", "function": {"name": "a b"}}]}, 400, "invalid_request", "tools.0.function.name"),
+    ({"tools": [{"type": "web_search"}]}, 400, "invalid_request", "tools.0.type"),
+    ({"tool_choice": "auto"}, 400, "invalid_request", "tool_choice"),
+    ({"tool_choice": "none"}, 400, "invalid_request", "tool_choice"),
+    ({"tools": [TOOL], "tool_choice": "maybe"}, 400, "invalid_request", "tool_choice"),
+    ({"tools": [TOOL], "tool_choice": OTHER}, 400, "invalid_request", "tool_choice"),
     ({"functions": [{"name": "f"}]}, 400, "unsupported_parameter", "functions"),
-    ({"logprobs": True}, 400, "unsupported_parameter", "logprobs"),
-    ({"top_logprobs": 3}, 400, "unsupported_parameter", "top_logprobs"),
-    ({"logit_bias": {"50256": -100}}, 400, "unsupported_parameter", "logit_bias"),
+    ({"logprobs": 3}, 400, "invalid_request", "logprobs"),
+    ({"top_logprobs": 3}, 400, "invalid_request", "top_logprobs"),
+    ({"logprobs": False, "top_logprobs": 0}, 400, "invalid_request", "top_logprobs"),
+    ({"logprobs": True, "top_logprobs": 21}, 400, "invalid_request", "top_logprobs"),
+    ({"logprobs": True, "top_logprobs": -1}, 400, "invalid_request", "top_logprobs"),
+    ({"logit_bias": {"50256": -101}}, 400, "invalid_request", "logit_bias.50256"),
+    ({"logit_bias": {"50256": 100.5}}, 400, "invalid_request", "logit_bias.50256"),
+    ({"logit_bias": {"the": 5}}, 400, "invalid_request", "logit_bias.the"),
+    ({"logit_bias": {"-1": 5}}, 400, "invalid_request", "logit_bias.-1"),
+    ({"logit_bias": [5]}, 400, "invalid_request", "logit_bias"),
+    ({"min_tokens": -1}, 400, "invalid_request", "min_tokens"),
+    ({"bad_words": ["x", ""]}, 400, "invalid_request", "bad_words.1"),
+    ({"stop_token_ids": [-1]}, 400, "invalid_request", "stop_token_ids.0"),
+    ({"chat_template": "{{ 1 }}"}, 400, "unsupported_parameter", "chat_template"),
+    ({"chat_template_kwargs": {"enable_thinking": False}}, 400, "unsupported_parameter", "chat_template_kwargs"),
     ({"audio": {"voice": "alloy"}}, 400, "unsupported_parameter", "audio"),
     ({"modalities": ["audio"]}, 400, "unsupported_parameter", "modalities"),
     ({"prediction": {"type": "content"}}, 400, "unsupported_parameter", "prediction"),
-    ({"n": 2}, 400, "unsupported_parameter", "n"),
     ({"n": 0}, 400, "invalid_request", "n"),
-    ({"response_format": {"type": "json_object"}}, 400, "unsupported_parameter", "response_format"),
+    ({"n": 129}, 400, "invalid_request", "n"),
+    ({"response_format": {"type": "yaml"}}, 400, "invalid_request", "response_format.type"),
+    ({"response_format": {"type": "json_schema"}}, 400, "invalid_request", "response_format.json_schema"),
+    ({"response_format": UNSAID}, 400, "invalid_request", "response_format.json_schema.schema"),
+    ({"moodline": {"stage": "married"}}, 400, "invalid_request", "moodline.stage"),
     ({"stream_options": {"include_usage": True}}, 400, "invalid_request", "stream_options"),
     ({"stream": True, "stream_options": 5}, 400, "invalid_request", "stream_options"),
 ]
@@ -207,7 +243,16 @@ async def test_null_is_the_same_as_absent_for_every_optional_parameter(
 
 async def test_unknown_and_empty_parameters_are_ignored(client: httpx.AsyncClient, engine: ScriptedEngine) -> None:
     engine.replies.append("Hello.")
-    more = {"tools": [], "logit_bias": {}, "logprobs": False, "frobnicate": {"a": [1]}, "n": 1, "service_tier": "auto"}
+    more = {
+        "functions": [],
+        "logit_bias": {},
+        "modalities": ["text"],
+        "reasoning_effort": "low",
+        "logprobs": False,
+        "frobnicate": {"a": [1]},
+        "n": 1,
+        "service_tier": "auto",
+    }
     assert (await send(client, HELLO | more | {"response_format": {"type": "text"}})).status_code == 200
 
 

@@ -11,7 +11,15 @@ import pytest
 import uvicorn
 
 from models.completion import MAX_STOPS
-from models.engine import EngineBroke, EngineRefused, EngineUnavailable, Finish, PromptTooLong, Sampling
+from models.engine import (
+    EngineBroke,
+    EngineRefused,
+    EngineUnavailable,
+    Finish,
+    ParameterRefused,
+    PromptTooLong,
+    Sampling,
+)
 from models.scene import Message
 from models.upstream import UpstreamEngine
 
@@ -329,7 +337,7 @@ def test_an_address_that_is_none_is_refused() -> None:
         (500, b"<html>oops</html>", EngineUnavailable),
         (400, b'{"error":{"message":"This model\'s maximum context length is 4096 tokens."}}', PromptTooLong),
         (400, b'{"message":"The prompt is too long","code":400}', PromptTooLong),
-        (400, b'{"error":{"message":"temperature must be non-negative"}}', EngineRefused),
+        (400, b'{"error":{"message":"temperature must be non-negative"}}', ParameterRefused),
         (401, b'{"error":{"message":"bad key"}}', EngineRefused),
         (404, b"", EngineRefused),
         (307, b"", EngineRefused),

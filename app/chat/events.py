@@ -1,0 +1,58 @@
+"""An answer as a stream of OpenAI's chunks."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncGenerator, Sequence
+from typing import Any
+
+from app.chat.answer import Answer, chunk, delta, reason, usage
+from app.chat.piece import Piece
+from app.chat.speak import Speech
+from app.chat.sse import DONE, event
+from app.http import engine_status, openai_error
+from app.metrics import TOKENS
+from models.engine import EngineError
+
+log = logging.getLogger("moodline")
+
+
+async def events(answer: Answer, first: Piece, *, counted: bool) -> AsyncGenerator[str, None]:
+    """Each choice's role, what it says, each choice's finish, usage if `counted`; always one [DONE].
+
+    An error on the way is an event too. Choices finish after everything is stored, so a client that has seen the finish
+    can rely on it.
+    """
+    nothing: dict[str, Any] = {"usage": None} if counted else {}
+    choices = range(len(answer.speeches))
+    try:
+        for choice in choices:
+            yield event(chunk(answer, choice, {"role": "assistant", "content": ""}) | nothing)
+        if first:
+            yield event(chunk(answer, first.choice, delta(first), first.tokens) | nothing)
+        async for piece in answer.pieces:
+            yield event(chunk(answer, piece.choice, delta(piece), piece.tokens) | nothing)
+        count_tokens(answer.speeches)
+        last = [chunk(answer, n, {}, finish_reason=reason(answer.speeches[n])) | nothing for n in choices]
+        if counted:
+            last.append(chunk(answer, 0, {}) | {"choices": [], "usage": usage(answer.speeches)})
+        last[-1] |= answer.extra()
+        for body in last:
+            yield event(body)
+    except EngineError as error:
+        log.warning("%s broke off: %s", answer.id, error)
+        status, code = engine_status(error)
+        yield event(openai_error(status, str(error), code))
+    except Exception:
+        log.exception("%s broke off", answer.id)
+        yield event(openai_error(500, "Something broke on our side; the log has it.", "server_error"))
+    yield DONE
+
+
+def count_tokens(speeches: Sequence[Speech]) -> None:
+    """Into the metrics."""
+    for place, finish in enumerate(speech.finish for speech in speeches):
+        if finish:
+            TOKENS.labels("prompt").inc(0 if place else finish.prompt_tokens)
+            TOKENS.labels("cached").inc(0 if place else finish.cached_tokens)
+            TOKENS.labels("completion").inc(finish.completion_tokens)
