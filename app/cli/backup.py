@@ -11,6 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from app.backup.archive import Manifest
 from app.backup.dump import dump
 from app.backup.load import load
+from app.cli.check import check
 from app.cli.console import closing, err, interactive, out, services, settings
 from app.cli.console import run as run_async
 from app.services import Services
@@ -67,6 +68,7 @@ def restore(file: Path, replace: bool, yes: bool) -> None:
         err.print(f"[red]Nothing was restored:[/] the database refused. {cause}", highlight=False)
         raise typer.Exit(1) from None
     out.print(f"{rows:,} rows restored.", highlight=False)
+    check(repair=False, as_json=False)
 
 
 def _bar() -> Progress:

@@ -82,6 +82,20 @@ def reindex() -> None:
 
 
 @app.command()
+def check(
+    repair: Annotated[bool, typer.Option("--repair", help="Put right what was found; nothing is deleted.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """Look whether everything in the database agrees, while the server goes on.
+
+    Ends with 0 when nothing is wrong, 1 with findings, 2 when it could not run.
+    """
+    from app.cli.check import check as run
+
+    run(repair, as_json)
+
+
+@app.command()
 def backup(
     file: Annotated[Path, typer.Argument(help="Where to; a zip that only you can read.")],
     force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
