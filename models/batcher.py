@@ -20,6 +20,8 @@ LOCKSTEP = 32
 33 rows on oneDNN's bfloat16 kernels sum in another order. So replies never share a batch with prompts, and every prompt
 has its own: a seed then gives the same reply under any load, where the CPU has AMX."""
 
+CONTEXT = 8
+"""Tokens of the prompt that the words of a continuation are joined to."""
 WAITING_PER_STREAM = 8
 """Requests that may wait for each one that runs; more are turned away, since their clients would give up first."""
 
@@ -28,7 +30,8 @@ class Generation:
     """One reply in the making: `limit` tokens at most, over at any token of `ends`.
 
     Everything but `over` belongs to the batcher's thread; `over` is set by the batcher at the end and by whoever no
-    longer listens. `send` is called from that thread with pieces of text, then a `Finish` or an `EngineError`.
+    longer listens. One that `continues` goes on with the text its prompt ends with. `send` is called from that thread
+    with pieces of text, then a `Finish` or an `EngineError`.
     """
 
     def __init__(
@@ -40,6 +43,7 @@ class Generation:
         limit: int,
         ends: frozenset[int],
         send: Callable[[Sent], None],
+        continues: bool = False,
     ) -> None:
         self.prompt = prompt
         self.limit = limit
@@ -53,7 +57,8 @@ class Generation:
         self.cached_tokens = 0
         self._spoken = 0
         self._stops = StopFilter(sampling.stop)
-        self._decoder = _decoder()
+        # SentencePiece drops the space before a text's first word, so what is gone on with must be known.
+        self._decoder = _decoder(prompt[-CONTEXT:] if continues else ())
 
     @property
     def prefilling(self) -> bool:
@@ -92,10 +97,10 @@ class Generation:
         return True
 
 
-def _decoder() -> Any:
+def _decoder(before: Sequence[int] = ()) -> Any:
     from tokenizers.decoders import DecodeStream
 
-    return DecodeStream(skip_special_tokens=True)
+    return DecodeStream(ids=list(before), skip_special_tokens=True)
 
 
 class Batcher:

@@ -19,6 +19,8 @@ from models.engine import (
     PromptTooLong,
     Sampling,
     Token,
+    continues,
+    said,
 )
 from models.neutralise import neutralise
 from models.scene import Message
@@ -51,11 +53,12 @@ def request_body(
 ) -> dict[str, Any]:
     """The JSON body. Only known fields are sent, those outside OpenAI's own only to vLLM.
 
-    Control tokens in messages are neutralised, since the server will read them as turns.
+    Control tokens in messages are neutralised, since the server will read them as turns. A last message of the
+    assistant's is what vLLM is told to go on with; other servers take it as a prefill, or refuse it.
     """
     body: dict[str, Any] = {
         "model": model,
-        "messages": [_wired(message) for message in messages],
+        "messages": [_wired(message) for message in said(messages)],
         "max_tokens": sampling.max_tokens,
         "stream": True,
         "stream_options": {"include_usage": True},
@@ -68,6 +71,7 @@ def request_body(
     body |= _more(sampling)
     if dialect == "vllm":
         body["stream_options"]["continuous_usage_stats"] = True
+        body |= {"add_generation_prompt": False, "continue_final_message": True} if continues(messages) else {}
         body |= {"cache_salt": owner} if owner else {}
         body |= _only_vllm(sampling)
     return body

@@ -132,6 +132,16 @@ Event = str | Token | CallPart | Finish
 """What a stream yields."""
 
 
+def continues(messages: Sequence[Message]) -> bool:
+    """Whether an engine goes on with the last message, instead of answering it."""
+    return bool(messages) and messages[-1].role == "assistant" and messages[-1].content != ""
+
+
+def said(messages: Sequence[Message]) -> Sequence[Message]:
+    """The messages without the empty one at the end that only says who speaks next."""
+    return messages[:-1] if messages and messages[-1] == Message("assistant", "") else messages
+
+
 class Engine(Protocol):
     """Speaks. `models.local.LocalEngine` runs anywhere; `models.upstream.UpstreamEngine` talks to vLLM."""
 
@@ -175,6 +185,9 @@ class Engine(Protocol):
         self, messages: Sequence[Message], sampling: Sampling, *, session: str = "", owner: str = ""
     ) -> AsyncGenerator[Event, None]:
         """Yield pieces of text, then one `Finish`.
+
+        Where `messages` end with the assistant's, its text is gone on with in the same turn, and only what is new is
+        yielded, its first white space included; where that text is empty, the assistant begins to speak anew.
 
         With `Sampling.logprobs` every `Token` comes before the text it completes; with `Sampling.tools` calls come in
         `CallPart`s. Stop strings are never part of the text, unless `Sampling.include_stop` says so. Closing the

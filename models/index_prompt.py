@@ -18,10 +18,11 @@ INDEX_CHARACTERS = 4_000
 def index_prompt(scene: Scene, *, budget: int, count: Count) -> str:
     """Index's prompt of a scene, at most `budget` by `count` if `count` of parts adds up to that of the whole.
 
-    Rules, `scene.lines` best first, persona, the whole history, and the character's name as the beginning of its reply.
-    The user is called `user` where the scene names nobody. Lines that repeat are shown once; one that does not fit is
-    passed over, where Index's code stops. Style, lore, memories, mood and the other fields have no place in this form.
-    Nothing is substituted into what was said or written, so `${role_name}` in a message stays text.
+    Rules, `scene.lines` best first, persona, the whole history, and the character's name as the beginning of its reply,
+    with what of that is begun. The user is called `user` where the scene names nobody. Lines that repeat are shown
+    once; one that does not fit is passed over, where Index's code stops. Style, lore, memories, mood and the other
+    fields have no place in this form. Nothing is substituted into what was said or written, so `${role_name}` in a
+    message stays text.
 
     Raises:
         PromptTooLong: it is over `budget` even without a line.
@@ -54,5 +55,5 @@ def _filled(scene: Scene, lines: str) -> str:
         f"以下是一些{name}的对话：\n{lines}\n\n"
         f"以下是{name}的人设：\n{scene.persona.strip()}\n\n"
         f"基于以上材料，请你扮演{name}与{user}对话。结果只用返回一轮{name}的回复。\n"
-        f"{talk}\n{name}:"
+        f"{talk}\n{name}:{scene.begun}"
     )

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from models.batcher import Batcher, Generation, Sent
-from models.engine import EngineError, EngineUnavailable, Event, Finish, PromptTooLong, Sampling
+from models.engine import EngineError, EngineUnavailable, Event, Finish, PromptTooLong, Sampling, continues
 from models.neutralise import CONTROL_TOKENS
 from models.packed import PackedModel
 from models.sampler import check_sampling
@@ -123,7 +123,15 @@ class LocalEngine:
         events: asyncio.Queue[Sent] = asyncio.Queue()
         send = _sender(events, asyncio.get_running_loop())
         limit = min(sampling.max_tokens, room)
-        generation = Generation(prompt, sampling, owner=owner, limit=limit, ends=checkpoint.ends, send=send)
+        generation = Generation(
+            prompt,
+            sampling,
+            owner=owner,
+            limit=limit,
+            ends=checkpoint.ends,
+            send=send,
+            continues=continues(messages),
+        )
         batcher.submit(generation)
         try:
             while not isinstance(event := await events.get(), Finish):

@@ -101,6 +101,7 @@ def pieces(scene: Scene) -> list[str]:
         *scene.memories,
         *scene.lines,
         *(message.content for message in scene.history),
+        scene.begun,
     ]
 
 
@@ -132,7 +133,7 @@ def render(scene: Scene, *, layout: Layout, budget: int, window: int, count: Cou
 
     `late` puts what changes every turn after the history, so that the long prefix stays the same and an engine's
     prefix cache serves it. `classic` puts everything into the first system message, as Index-1.9B-character and
-    Emotional RAG do.
+    Emotional RAG do. A reply that is begun stands last in both, after the user's message, as the assistant's.
 
     Raises:
         PromptTooLong: see `history_start`.
@@ -145,7 +146,8 @@ def render(scene: Scene, *, layout: Layout, budget: int, window: int, count: Cou
     room, last_tokens = room_of(scene, budget, count)
     spoken = sum(count(message.content) + MESSAGE_TOKENS for message in history)
     picked = _retrieved(scene, room, room - last_tokens - spoken, count)
-    messages = _arrange(scene, layout, picked, (*history, last))
+    begun = (Message("assistant", scene.begun),) if scene.begun else ()
+    messages = (*_arrange(scene, layout, picked, (*history, last)), *begun)
     fixed = Section("fixed", budget - room, len(fixed_texts(scene)) + len(present_texts(scene)), 0)
     sections = [Section(p.name, p.tokens, len(p.texts), p.dropped) for p in picked]
     talk = Section("history", spoken + last_tokens, len(history) + 1, start)
@@ -154,10 +156,11 @@ def render(scene: Scene, *, layout: Layout, budget: int, window: int, count: Cou
 
 
 def room_of(scene: Scene, budget: int, count: Count) -> tuple[int, int]:
-    """Tokens that the fixed texts leave of `budget`, and tokens of the last message."""
+    """Tokens that the fixed texts leave of `budget`, and tokens of the last message with the reply that is begun."""
     speak = _fill(FRAMES[scene.language].speak, scene, "")
     fixed = sum(count(text) + 1 for text in (*fixed_texts(scene), *present_texts(scene), speak)) + 2 * MESSAGE_TOKENS
-    return budget - fixed, count(scene.history[-1].content) + MESSAGE_TOKENS
+    begun = count(scene.begun) + MESSAGE_TOKENS if scene.begun else 0
+    return budget - fixed, count(scene.history[-1].content) + MESSAGE_TOKENS + begun
 
 
 def _step(window: int) -> int:

@@ -37,7 +37,8 @@ class Scene:
     """What the character knows at this moment.
 
     `lines` and `memories` are ready-made texts, best first. `mood` is a worded feeling or empty. `client_system` is
-    what the caller's own system prompt said; it is placed, labelled, after ours.
+    what the caller's own system prompt said; it is placed, labelled, after ours. `begun` is what the reply to the
+    history's last message already begins with, to be gone on with as it stands.
     """
 
     character: str
@@ -55,6 +56,7 @@ class Scene:
     lines: tuple[str, ...] = ()
     memories: tuple[str, ...] = ()
     history: tuple[Message, ...] = ()
+    begun: str = ""
 
     def to_json(self) -> str:
         """One JSONL row."""

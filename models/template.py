@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from models.engine import EngineRefused, EngineUnavailable
+from models.engine import EngineRefused, EngineUnavailable, continues, said
 from models.neutralise import CONTROL_TOKENS, neutralise
 from models.scene import Message
 
 OPENING = "…"
 """What the user is taken to have said where a template wants the user to speak first and the character greets."""
+
+END = "\ue000 end of what was said \ue000"
+"""Marks where the text of a message to be continued ends in a rendered prompt; private-use characters."""
 
 NOTE = ("[Note to you, not said by the user]", "[End of the note]")
 NOTE_ZH = ("【给你的提示，不是用户说的话】", "【提示结束】")
@@ -63,19 +66,31 @@ class ChatTemplate:
         self._settle()
 
     def text(self, messages: Sequence[Message]) -> str:
-        """The prompt as text, ending where the assistant begins. Control tokens inside messages are neutralised.
+        """The prompt as text, ending where the assistant begins, or, where the last message is the assistant's, with
+        that message's text as it is and nothing after it. Control tokens inside messages are neutralised.
 
         Raises `EngineRefused` when there are no messages or the template will not take them.
         """
+        continued = continues(messages)
+        messages = said(messages)
         if not messages:
             raise EngineRefused("There are no messages to answer.")
         if self._fold:
             messages = fold(messages, keep_first_system=self._keep_first_system)
         turns = [{"role": message.role, "content": neutralise(message.content, self._specials)} for message in messages]
+        if continued:
+            turns[-1]["content"] += END
         try:
-            return str(self._tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False))
+            text = str(self._tokenizer.apply_chat_template(turns, add_generation_prompt=not continued, tokenize=False))
         except Exception as error:  # a template is a program of the checkpoint's and may raise anything
             raise EngineRefused(f"The checkpoint's chat template refused the messages: {error}") from error
+        if not continued:
+            return text
+        # transformers' own `continue_final_message` strips white space at the end where a template trims messages.
+        text, mark, _ = text.rpartition(END)
+        if not mark:
+            raise EngineRefused("The checkpoint's chat template drops an assistant's last message, so it can't go on.")
+        return text
 
     def encode(self, messages: Sequence[Message]) -> list[int]:
         """The prompt as token ids; raises as `text` does."""

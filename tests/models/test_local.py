@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from tokenizers import Tokenizer, decoders
+from tokenizers.models import WordLevel
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
-from models.batcher import WAITING_PER_STREAM
+from models.batcher import WAITING_PER_STREAM, Generation, Sent
 from models.engine import EngineBroke, EngineRefused, EngineUnavailable, Finish, PromptTooLong, Sampling
 from models.local import LocalEngine
 from models.prefix import BLOCK
@@ -68,6 +70,28 @@ async def test_greedy_replies_are_those_of_transformers_own_generate(smollm: Loc
     ids = stock.generate(**prompt, max_new_tokens=6, do_sample=False)[0, prompt["input_ids"].shape[1] :]
     text, _ = await say(smollm, PIRATE, Sampling(max_tokens=6, temperature=0, repetition_penalty=1))
     assert text == tokenizer.decode(ids, skip_special_tokens=True)
+
+
+async def test_a_reply_that_is_begun_goes_on_as_if_it_had_never_stopped(smollm: LocalEngine) -> None:
+    greedy = Sampling(max_tokens=16, temperature=0, repetition_penalty=1)
+    whole, _ = await say(smollm, PIRATE, greedy)
+    cut = whole.index(" ", len(whole) // 2)
+    rest, finish = await say(smollm, [*PIRATE, Message("assistant", whole[:cut])], greedy)
+    assert rest.startswith(" ")
+    assert (whole[:cut] + rest).startswith(whole)
+    assert finish.prompt_tokens > 0
+
+
+def test_the_first_word_of_a_continuation_keeps_the_space_that_sentencepiece_drops() -> None:
+    tokenizer = Tokenizer(WordLevel({"\u2581The": 0, "\u2581sea": 1, "\u2581is": 2, "\u2581grey": 3}))
+    tokenizer.decoder = decoders.Sequence([decoders.Replace("\u2581", " "), decoders.Fuse(), decoders.Strip(" ", 1, 0)])
+    for continues, said in ((True, " grey"), (False, "grey")):
+        sent: list[Sent] = []
+        generation = Generation(
+            [0, 1, 2], Sampling(), owner="", limit=1, ends=frozenset(), send=sent.append, continues=continues
+        )
+        generation.take(3, tokenizer)
+        assert sent[0] == said
 
 
 async def test_text_comes_token_by_token(smollm: LocalEngine) -> None:

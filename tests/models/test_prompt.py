@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.engine import PromptTooLong
-from models.prompt import Layout, Prompt, render, window_start
+from models.prompt import MESSAGE_TOKENS, Layout, Prompt, render, window_start
 from models.scene import Lore, Message, Scene
 
 GOLDEN = Path(__file__).parent.parent / "golden"
@@ -93,6 +93,20 @@ def test_a_prompt_that_can_not_fit_says_how_much_it_needs() -> None:
 def test_a_scene_that_does_not_end_with_the_user_is_refused() -> None:
     with pytest.raises(ValueError, match="ends with the user"):
         rendered(dataclasses.replace(EN, history=EN.history[:2]))
+
+
+@pytest.mark.parametrize("layout", ["late", "classic"])
+@pytest.mark.parametrize("scene", [EN, ZH], ids=["en", "zh"])
+def test_a_reply_that_is_begun_stands_last_and_changes_nothing_before_it(scene: Scene, layout: Layout) -> None:
+    begun = rendered(dataclasses.replace(scene, begun="Once, "), layout)
+    plain = rendered(scene, layout)
+    assert begun.messages == (*plain.messages, Message("assistant", "Once, "))
+    assert begun.tokens == plain.tokens + len("Once, ") + MESSAGE_TOKENS
+
+
+def test_a_reply_that_is_begun_is_never_cut() -> None:
+    with pytest.raises(PromptTooLong):
+        rendered(dataclasses.replace(EN, begun="x" * 3_000), budget=2_500)
 
 
 @given(

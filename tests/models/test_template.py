@@ -6,7 +6,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 from models.engine import EngineRefused, EngineUnavailable
 from models.neutralise import BREAK
 from models.scene import Message
-from models.template import NOTE, NOTE_ZH, OPENING, ChatTemplate, fold
+from models.template import END, NOTE, NOTE_ZH, OPENING, ChatTemplate, fold
 
 STRICT = (
     "{% for m in messages %}{% if m['role'] == 'system' and not loop.first %}"
@@ -22,6 +22,10 @@ NO_SYSTEM = (
 FIRST_SYSTEM_ONLY = (
     "{% for m in messages %}{% if m['role'] != 'system' or loop.first %}"
     "<{{ m['role'] }}>{{ m['content'] }}{% endif %}{% endfor %}<assistant>"
+)
+TRIMMING = (
+    "{% for m in messages %}<{{ m['role'] }}>{{ m['content'] | trim }}</>{% endfor %}"
+    "{% if add_generation_prompt %}<assistant>{% endif %}"
 )
 
 LATE = [
@@ -91,6 +95,43 @@ def test_a_checkpoint_without_a_template_is_refused(tokenizer: PreTrainedTokeniz
 def test_no_messages_are_refused(tokenizer: PreTrainedTokenizerFast) -> None:
     with pytest.raises(EngineRefused, match="no messages"):
         ChatTemplate(tokenizer).text([])
+
+
+BEGUN = [Message("system", "rules"), Message("user", "Hello."), Message("assistant", "The sea  is\n")]
+
+
+def test_a_reply_that_is_begun_is_the_end_of_the_prompt_to_the_byte(tokenizer: PreTrainedTokenizerFast) -> None:
+    assert ChatTemplate(tokenizer).text(BEGUN) == (
+        "<|im_start|>system\nrules<|im_end|>\n<|im_start|>user\nHello.<|im_end|>\n<|im_start|>assistant\nThe sea  is\n"
+    )
+
+
+def test_a_template_that_trims_messages_leaves_the_end_of_what_is_begun(tokenizer: PreTrainedTokenizerFast) -> None:
+    tokenizer.chat_template = TRIMMING
+    assert ChatTemplate(tokenizer).text(BEGUN) == "<system>rules</><user>Hello.</><assistant>The sea  is\n"
+
+
+def test_a_reply_that_is_begun_is_gone_on_with_where_messages_are_folded(tokenizer: PreTrainedTokenizerFast) -> None:
+    tokenizer.chat_template = STRICT.removesuffix("<assistant>")
+    text = ChatTemplate(tokenizer).text([*LATE, Message("assistant", "Because "), Message("assistant", "of you")])
+    assert text.endswith("Why?<assistant>Because \n\nof you")
+
+
+def test_an_empty_last_message_begins_another_reply(tokenizer: PreTrainedTokenizerFast) -> None:
+    text = ChatTemplate(tokenizer).text([*BEGUN, Message("assistant", "")])
+    assert text.endswith("<|im_start|>assistant\nThe sea  is\n<|im_end|>\n<|im_start|>assistant\n")
+
+
+def test_who_quotes_the_mark_of_the_end_is_quoted_whole(tokenizer: PreTrainedTokenizerFast) -> None:
+    text = ChatTemplate(tokenizer).text([Message("user", END), Message("assistant", f"a{END}b")])
+    assert text.endswith(f"{END}<|im_end|>\n<|im_start|>assistant\na{END}b")
+
+
+def test_a_template_that_drops_what_is_begun_is_refused(tokenizer: PreTrainedTokenizerFast) -> None:
+    template = ChatTemplate(tokenizer)
+    tokenizer.chat_template = "{% for m in messages %}{% if not loop.last %}{{ m['content'] }}{% endif %}{% endfor %}"
+    with pytest.raises(EngineRefused, match="can't go on"):
+        template.text(BEGUN)
 
 
 def test_folding_joins_neighbours_of_one_role() -> None:

@@ -147,6 +147,32 @@ async def say(engine: UpstreamEngine, sampling: Sampling | None = None, **who: s
     return "".join(map(str, pieces)), finish
 
 
+async def test_vllm_is_told_to_go_on_with_a_reply_that_is_begun(peer: Peer, vllm: UpstreamEngine) -> None:
+    peer.chunks = reply(" grey.")
+    begun = [*HELLO, Message("assistant", "The sea is")]
+    text, _ = [piece async for piece in vllm.stream(begun, Sampling())]
+    assert text == " grey."
+    asked = peer.asked[-1]
+    assert asked["messages"][-1] == {"role": "assistant", "content": "The sea is"}
+    assert (asked["add_generation_prompt"], asked["continue_final_message"]) == (False, True)
+
+
+async def test_other_servers_get_what_is_begun_as_the_last_message(peer: Peer, engine: UpstreamEngine) -> None:
+    peer.chunks = reply(" grey.")
+    async for _ in engine.stream([*HELLO, Message("assistant", "The sea is")], Sampling()):
+        pass
+    assert peer.asked[-1]["messages"][-1] == {"role": "assistant", "content": "The sea is"}
+    assert "continue_final_message" not in peer.asked[-1]
+
+
+async def test_an_empty_last_message_asks_vllm_for_another_reply(peer: Peer, vllm: UpstreamEngine) -> None:
+    peer.chunks = reply("Aye.")
+    async for _ in vllm.stream([*HELLO, Message("assistant", "Ahoy."), Message("assistant", "")], Sampling()):
+        pass
+    assert peer.asked[-1]["messages"][-1] == {"role": "assistant", "content": "Ahoy."}
+    assert "continue_final_message" not in peer.asked[-1]
+
+
 async def test_the_text_and_the_servers_own_token_counts_arrive(peer: Peer, engine: UpstreamEngine) -> None:
     peer.chunks = [*reply("Aye", ", 水手", "😀!", finish="length")]
     assert await say(engine) == ("Aye, 水手😀!", Finish("length", 21, 7, 16))
