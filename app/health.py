@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fastapi import APIRouter, Response
+from fastapi.responses import PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -34,7 +35,7 @@ async def readyz(services: ServicesDep, response: Response) -> dict[str, object]
     return {"status": "ready" if ready else "not ready", "parts": parts}
 
 
-@router.get("/metrics")
+@router.get("/metrics", response_class=PlainTextResponse)
 async def metrics(services: ServicesDep) -> Response:
     """Prometheus' text format."""
     REPLIES.labels("speaking").set(services.admission.speaking)

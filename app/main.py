@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 
 from app import __doc__ as about
-from app import health, http, services
+from app import health, http, openapi, services
 from app.bond.router import router as bonds
 from app.characters.router import router as characters
 from app.chat.router import router as openai
@@ -40,7 +40,13 @@ def create_app(parts: Services) -> FastAPI:
             await parts.engine.close()
             await parts.db.close()
 
-    app = FastAPI(title="Moodline", summary=about, version=VERSION, lifespan=lifespan)
+    app = FastAPI(
+        title="Moodline",
+        summary=about,
+        version=VERSION,
+        lifespan=lifespan,
+        generate_unique_id_function=openapi.operation_id,
+    )
     app.state.services = parts
     for router in (
         openai,  # /v1/chat/completions, /v1/models
@@ -54,4 +60,5 @@ def create_app(parts: Services) -> FastAPI:
     ):
         app.include_router(router)
     http.install(app, parts.settings)
+    openapi.describe(app, key_required=parts.settings.key_required)
     return app

@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
+from app.body import WHOLE, Body
 from app.settings import Strategy
 from app.text import STORABLE
 from models.scene import Language
@@ -15,12 +16,6 @@ Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,78}[a-z0
 Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100), STORABLE]
 Prose = Annotated[str, StringConstraints(max_length=60_000), STORABLE]
 Key = Annotated[str, StringConstraints(max_length=500), STORABLE]
-
-
-class Body(BaseModel):
-    """A request body: unknown fields are refused, so that a typing error is noticed."""
-
-    model_config = ConfigDict(extra="forbid")
 
 
 class Stage(Body):
@@ -43,8 +38,8 @@ class LoreEntryIn(Body):
     content: Annotated[str, StringConstraints(max_length=20_000), STORABLE]
     constant: bool = False
     enabled: bool = True
-    order: int = 100
-    scan_depth: int | None = Field(default=None, ge=0, le=1000)
+    order: Annotated[int, WHOLE] = 100
+    scan_depth: Annotated[int, Field(ge=0, le=1000), WHOLE] | None = None
     case_sensitive: bool | None = None
     whole_words: bool | None = None
 
@@ -82,7 +77,6 @@ class CharacterCreate(CharacterFields):
     lore: list[LoreEntryIn] = Field(default=[], max_length=5_000)
 
     model_config = ConfigDict(
-        extra="forbid",
         json_schema_extra={
             "examples": [
                 {

@@ -21,6 +21,7 @@ from app.chat.headers import with_headers
 from app.chat.piece import Piece
 from app.chat.protocol import ChatRequest
 from app.chat.reading import read_ask
+from app.chat.shapes import ChatCompletion, ModelList, ModelOut
 from app.chat.speak import Speech
 from app.chat.sse import EventStream
 from app.chat.trace import summary
@@ -33,7 +34,7 @@ router = APIRouter(prefix="/v1", tags=["OpenAI"])
 PREFIX = "char/"
 
 
-@router.post("/chat/completions")
+@router.post("/chat/completions", responses={200: {"model": ChatCompletion, "content": {"text/event-stream": {}}}})
 async def complete(
     body: ChatRequest,
     request: Request,
@@ -68,7 +69,7 @@ async def complete(
     return JSONResponse(completion(answer, pieces), headers=answer.headers)
 
 
-@router.get("/models")
+@router.get("/models", response_model=ModelList)
 async def list_models(caller: CallerDep, services: ServicesDep) -> dict[str, Any]:
     """The characters the caller can talk with, then the bare language model."""
     async with services.db.read() as db:
@@ -77,7 +78,7 @@ async def list_models(caller: CallerDep, services: ServicesDep) -> dict[str, Any
     return {"object": "list", "data": [*characters, _model(services.engine.name, 0)]}
 
 
-@router.get("/models/{name:path}")
+@router.get("/models/{name:path}", response_model=ModelOut)
 async def read_model(name: str, caller: CallerDep, services: ServicesDep) -> dict[str, Any]:
     """One of them."""
     if name == services.engine.name:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, Field, StringConstraints
 
+from app.body import Body
 from app.tables import Memory
 from app.text import STORABLE
 from retrieval.emotion import EMOTIONS
@@ -27,10 +28,8 @@ class MemoryOut(BaseModel):
     created_at: datetime
 
 
-class MemoryChange(BaseModel):
+class MemoryChange(Body):
     """What to change of a memory; what is left out stays."""
-
-    model_config = ConfigDict(extra="forbid")
 
     text: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=20_000), STORABLE] | None = (
         None

@@ -7,21 +7,22 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from app.body import WHOLE, Body
 from app.text import STORABLE
 
 User = Annotated[str, StringConstraints(strip_whitespace=True, max_length=200), STORABLE]
 
 
-class SessionCreate(BaseModel):
+class SessionCreate(Body):
     """Begin a conversation; the character's greeting, if it has one, is its first message."""
 
     model_config = ConfigDict(
-        extra="forbid", json_schema_extra={"examples": [{"character": "harbour-cat", "user": "ana", "greeting": 0}]}
+        json_schema_extra={"examples": [{"character": "harbour-cat", "user": "ana", "greeting": 0}]}
     )
 
     character: Annotated[str, StringConstraints(max_length=100), STORABLE]
     user: User = ""
-    greeting: int = Field(default=0, ge=0, description="0 is the greeting, 1 the first alternate, and so on.")
+    greeting: Annotated[int, Field(ge=0, description="0 is the greeting, 1 the first alternate, and so on."), WHOLE] = 0
 
 
 class MessageOut(BaseModel):
