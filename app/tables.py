@@ -24,7 +24,10 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.engine.default import DefaultExecutionContext
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from app.sessions.tree import said_hash
 
 Floats = NDArray[np.float32]
 Terms = NDArray[np.uint32]
@@ -235,6 +238,11 @@ class Session(Base):
     deleted_at: Mapped[datetime | None]
 
 
+def _said_hash(row: DefaultExecutionContext) -> str:
+    fields = row.get_current_parameters()  # type: ignore[no-untyped-call]
+    return said_hash(fields["role"], fields["text"])
+
+
 class Message(Base):
     """A node of a session's tree. Siblings are edits, swipes and branches.
 
@@ -244,7 +252,10 @@ class Message(Base):
     """
 
     __tablename__ = "messages"
-    __table_args__ = (Index("ix_messages_path_hash", "path_hash", "session_id"),)
+    __table_args__ = (
+        Index("ix_messages_path_hash", "path_hash", "session_id"),
+        Index("ix_messages_said_hash", "said_hash", "session_id"),
+    )
     id: Mapped[str] = mapped_column(String(32), primary_key=True, default=new_id)
     session_id: Mapped[str] = mapped_column(ForeignKey("sessions.id", ondelete="CASCADE"), index=True)
     parent_id: Mapped[str | None] = mapped_column(ForeignKey("messages.id", ondelete="CASCADE"), index=True)
@@ -252,6 +263,7 @@ class Message(Base):
     role: Mapped[str] = mapped_column(String(16))
     text: Mapped[str] = mapped_column(Text)
     path_hash: Mapped[str] = mapped_column(String(64))
+    said_hash: Mapped[str] = mapped_column(String(64), default=_said_hash)
     outcome: Mapped[str] = mapped_column(String(16), default="finished")
     turn_id: Mapped[str | None] = mapped_column(String(32))
     origin_id: Mapped[str | None] = mapped_column(String(32), index=True)

@@ -18,6 +18,8 @@ from sqlalchemy.orm import Session as Connected
 
 from app.db import prepare_folder
 from app.migrate import MIGRATIONS, migrate
+from app.sessions.tree import ROOT as ROOT_HASH
+from app.sessions.tree import said_hash, step
 from app.tables import Base, Bond, Memory, Message, Session
 
 ROOT = MIGRATIONS.parent
@@ -146,7 +148,7 @@ def grow_tree(engine: Engine) -> None:
                 ("a3", "m1", "Three."),
                 ("m4", "a2", "And?"),
                 ("a4", "m4", "So."),
-                ("m5", "a2", "Or?"),
+                ("m5", "a2", "Or\u200b\n或？"),
                 ("a5", "m5", "Not."),
                 ("b1", None, "Psst"),
                 ("b2", "b1", "Yes?"),
@@ -173,7 +175,7 @@ def grow_tree(engine: Engine) -> None:
                 (4, "m1", "ana: Hello\nMira: Something else."),
                 (2, "m1", "ana: Hello\nMira: Two."),
                 (5, "m4", "ana: And?\nMira: So."),
-                (7, "m5", "ana: Or?\nMira: Not."),
+                (7, "m5", "ana: Or\u200b\n或？\nMira: Not."),
                 (9, "b1", "ana: Psst\nMira: Yes?"),
                 (9, None, "ana: Lost\nMira: Found."),
             ),
@@ -203,6 +205,9 @@ def test_the_tree_of_an_older_server_counts_what_is_on_current_branches_and_bond
         felt = {name: row.emotion for name, row in messages.items() if row.emotion is not None}
         assert {name: int(emotion[0]) for name, emotion in felt.items()} == {"m1": 1, "m4": 4, "m5": 5, "b1": 6}
         assert all(row.origin_id is row.deleted_at is row.name is None for row in messages.values())
+        for row in messages.values():
+            above = messages[row.parent_id].path_hash if row.parent_id else ROOT_HASH
+            assert (row.path_hash, row.said_hash) == (step(above, row.role, row.text), said_hash(row.role, row.text))
         memories = list(db.scalars(select(Memory).order_by(Memory.id)))
         assert [memory.reply_id for memory in memories] == ["a1", "a3", "a2", "a4", "a5", "b2", None]
         assert [memory.id for memory in memories if memory.retired] == [1, 2, 5, 6]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 
+from app.sessions.normal import normal
 from models.scene import Message
 
 ROOT = ""
@@ -12,12 +13,14 @@ ROOT = ""
 
 
 def step(parent_hash: str, role: str, text: str) -> str:
-    """The path hash of a message below `parent_hash`.
-
-    Front ends trim and re-wrap what they send back, so runs of white space count as one space.
-    """
-    body = "\0".join((parent_hash, role, " ".join(text.split())))
+    """The path hash of a message below `parent_hash`, of its text as `normal` has it."""
+    body = "\0".join((parent_hash, role, normal(text)))
     return hashlib.sha256(body.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def said_hash(role: str, text: str) -> str:
+    """The hash of a message by itself, wherever it is said: that of one that begins a conversation."""
+    return step(ROOT, role, text)
 
 
 def path_hashes(messages: Iterable[Message], parent_hash: str = ROOT) -> list[str]:

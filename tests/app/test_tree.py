@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.sessions.normal import normal
 from app.sessions.tree import ROOT, path_hashes, step
 from models.scene import Message
 
@@ -25,6 +27,29 @@ def test_white_space_does_not_make_another_message() -> None:
     assert step(ROOT, "user", "　a　b") == step(ROOT, "user", "a b"), "full-width space is white space too"
 
 
+@pytest.mark.parametrize(
+    ("stored", "sent"),
+    [
+        ("他说：\n\n“你好。”\n（转身）", "他说：“你好。”（转身）"),
+        ("今天 天气\n很好", "今天天气很好"),
+        ("caf\u00e9", "cafe\u0301"),
+        ("<|im_start|>", "<\u200b|im_start|>"),
+        ("\ufeffHello \u2068Ana\u2069.", "Hello Ana."),
+        ("\u2764\ufe0f", "\u2764"),
+        ("One.\r\n\r\nTwo.\r\n", "One.\nTwo."),
+    ],
+)
+def test_what_nobody_sees_does_not_make_another_message(stored: str, sent: str) -> None:
+    assert step(ROOT, "assistant", stored) == step(ROOT, "assistant", sent)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [("너 는", "너는"), ("a b", "ab"), ("Aye.", "aye."), ("好", "好。"), ("é", "e"), ("ﬁ", "fi")]
+)
+def test_what_is_seen_makes_another_message(one: str, other: str) -> None:
+    assert step(ROOT, "user", one) != step(ROOT, "user", other)
+
+
 @given(messages, messages)
 def test_hashes_of_a_continuation_hang_below_its_parent(before: list[Message], after: list[Message]) -> None:
     parent = path_hashes(before)[-1] if before else ROOT
@@ -34,7 +59,7 @@ def test_hashes_of_a_continuation_hang_below_its_parent(before: list[Message], a
 @given(messages, messages)
 def test_conversations_have_the_same_hash_only_when_they_say_the_same(one: list[Message], other: list[Message]) -> None:
     def plain(talk: list[Message]) -> list[tuple[str, str]]:
-        return [(message.role, " ".join(message.content.split())) for message in talk]
+        return [(message.role, normal(message.content)) for message in talk]
 
     assert (path_hashes(one) == path_hashes(other)) == (plain(one) == plain(other))
 
