@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.emotions.by_model import ask_model
 from app.errors import Unavailable
 from app.lines.store import line_terms
+from app.memory.felt import feel_unfelt
 from app.memory.formation import memory_terms
 from app.services import Services
 from app.tables import Floats, Line, Memory
@@ -101,6 +102,7 @@ async def _embed_memories(services: Services) -> int:
     told = [in_context(row.text, before.get(row.previous_id or 0, ""), row.created_at) for row in rows]
     contexts = await services.embedding.passages(told)
     emotions = await _hear(services, texts, vectors)
+    await feel_unfelt(services, rows)
     async with services.db.write() as db:
         for row, vector, context, emotion in zip(rows, vectors, contexts, emotions, strict=True):
             # An edit since we read it, of it or of what was said before it, has marked it; then this is out of date.

@@ -290,7 +290,8 @@ class Memory(Base):
     user: Mapped[str] = mapped_column(String(200))
     character_id: Mapped[str] = mapped_column(ForeignKey("characters.id", ondelete="CASCADE"), index=True)
     session_id: Mapped[str | None] = mapped_column(ForeignKey("sessions.id", ondelete="SET NULL"), index=True)
-    message_id: Mapped[str | None] = mapped_column(ForeignKey("messages.id", ondelete="SET NULL"), index=True)
+    # No foreign keys: an original may be gone for good while a copy of it is current.
+    message_id: Mapped[str | None] = mapped_column(String(32), index=True)
     reply_id: Mapped[str | None] = mapped_column(String(32), index=True)
     retired: Mapped[bool] = mapped_column(default=False)
     text: Mapped[str] = mapped_column(Text)

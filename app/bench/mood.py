@@ -21,7 +21,7 @@ from rich.progress import track
 from app.bench.emotion import unseen_documents
 from app.bench.measure import embedded, means
 from app.bench.report import report
-from app.chat.feeling import INERTIA
+from app.bond.affinity import INERTIA
 from app.cli.console import err, settings
 from app.corpora.document import Document, WrongForm
 from app.corpora.labelled import read_corpus

@@ -48,12 +48,16 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What the database says at the start of a turn. The stamps tell whether the indexes are up to date."""
+    """What the database says at the start of a turn. The stamps tell whether the indexes are up to date.
+
+    `elsewhere` tells that the turn does not go on from the end of its session's current branch.
+    """
 
     scope: Scope
     character: CharacterFields
     revision: int
     place: Place
+    elsewhere: bool
     bond: BondState
     stage: Stage | None
     lorebook: tuple[Entry, ...]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from app.bond.affinity import INERTIA
 from app.chat.ask import Feeling, Known
 from app.services import Services
 from app.tables import Floats
@@ -11,8 +12,6 @@ from retrieval.units import Turn, query_key
 
 TALK = 4
 """Messages of the running conversation that a line is looked up by."""
-INERTIA = 0.6
-"""The share of the mood that stays from one turn to the next."""
 AUDIBLE = 0.25
 """Feelings weaker than this are not put into words."""
 WORDS: dict[Language, tuple[str, ...]] = {

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from anyio.to_thread import run_sync
-from sqlalchemy import Row, select
+from sqlalchemy import ColumnElement, Row, and_, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.chat.ask import Ask, Feeling, Known, Recalled
@@ -17,8 +17,9 @@ from app.chat.resolve import in_scope
 from app.chat.setting import Opening
 from app.indexes import catch_up
 from app.services import Services
+from app.sessions.store import branch_ids
 from app.settings import Strategy
-from app.tables import Line, Memory, now
+from app.tables import Line, Memory, Message, now
 from models.scene import Language
 from retrieval.bank import Bank, Query
 from retrieval.calibrated import LINES
@@ -84,16 +85,14 @@ async def _near_lines(
 async def _near_memories(
     services: Services, db: AsyncSession, known: Known, feeling: Feeling, strategy: Strategy, seen: frozenset[str]
 ) -> Found:
-    """Memories near the moment and all pinned ones, without the exchanges that the prompt shows anyway."""
+    """Memories near the moment and all pinned ones, without other branches' and what the prompt shows anyway."""
     mine = (*in_scope(known.scope), Memory.encoder == known.memories.encoder)
     bank = await catch_up(
         db, services.memories, known.scope, known.memories, Memory, mine, services.embedding.encoder.dimension
     )
-    in_prompt = await db.scalars(select(Memory.id).where(*mine, Memory.message_id.in_(seen)))
+    out = await _off_path(db, known, mine) | await _in_prompt(db, mine, seen)
     pinned = await db.scalars(select(Memory.id).where(*mine, Memory.pinned))
-    candidates = await run_sync(
-        _memory_candidates, services, bank, feeling, strategy, frozenset(in_prompt), frozenset(pinned)
-    )
+    candidates = await run_sync(_memory_candidates, services, bank, feeling, strategy, out, frozenset(pinned))
     columns = select(Memory.id, Memory.text, Memory.created_at, Memory.importance, Memory.uses, Memory.pinned).where(
         *mine, Memory.id.in_([one.id for one in candidates])
     )
@@ -115,6 +114,26 @@ async def _near_memories(
     )
 
 
+async def _off_path(db: AsyncSession, known: Known, mine: Sequence[ColumnElement[bool]]) -> frozenset[int]:
+    """Memories of what was not said, seen from this turn: no current branch holds it, or this one went by it."""
+    place = known.place
+    query = select(Memory.id).where(*mine)
+    if not known.elsewhere:
+        return frozenset(await db.scalars(query.where(Memory.retired)))
+    originals = select(func.coalesce(Message.origin_id, Message.id))
+    here = originals.where(Message.session_id == place.session_id, Message.role == "user")
+    path = originals.where(Message.id.in_(branch_ids(place.parent_id)))
+    on_path = and_(
+        func.coalesce(Memory.message_id, "").in_(path), or_(Memory.reply_id.is_(None), Memory.reply_id.in_(path))
+    )
+    return frozenset(await db.scalars(query.where(or_(Memory.retired, Memory.message_id.in_(here)), ~on_path)))
+
+
+async def _in_prompt(db: AsyncSession, mine: Sequence[ColumnElement[bool]], seen: frozenset[str]) -> frozenset[int]:
+    originals = select(func.coalesce(Message.origin_id, Message.id)).where(Message.id.in_(seen))
+    return frozenset(await db.scalars(select(Memory.id).where(*mine, Memory.message_id.in_(originals))))
+
+
 # Both take milliseconds for thousands of rows and a tenth of a second for a hundred thousand, so they run in a thread:
 # whoever is being streamed to must not wait for them.
 def _line_candidates(services: Services, bank: Bank, feeling: Feeling, strategy: Strategy) -> Sequence[Candidate]:
@@ -127,7 +146,7 @@ def _memory_candidates(
     bank: Bank,
     feeling: Feeling,
     strategy: Strategy,
-    in_prompt: frozenset[int],
+    out: frozenset[int],
     pinned: frozenset[int],
 ) -> Sequence[Candidate]:
     vector = feeling.said * SAID_SHARE + feeling.talk * (1 - SAID_SHARE)
@@ -135,7 +154,7 @@ def _memory_candidates(
     if len(words) < FEW_TERMS:
         words = np.concatenate([words, terms(feeling.talk_text)])
     query = Query((vector / np.linalg.norm(vector)).astype(np.float32), words, feeling.mood)
-    return bank.find(query, strategy, limit=services.settings.recall_memories, without=in_prompt, pinned=pinned)
+    return bank.find(query, strategy, limit=services.settings.recall_memories, without=out, pinned=pinned)
 
 
 def _rank_unsaid(

@@ -3,51 +3,57 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from sqlalchemy import Row as Found
-from sqlalchemy import case, select, update
+from sqlalchemy import or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.bond.affinity import moved, stage_of
-from app.bond.store import lock_bond
+from app.bond.store import lock_bond, step_bond
 from app.chat.ask import Outcome, Turn
 from app.chat.resolve import in_scope
 from app.chat.speak import Speech
 from app.chat.trace import explain
+from app.errors import NotFound
 from app.memory.formation import exchange, importance, memory_terms
 from app.memory.store import current_text, outdated
+from app.memory.waiting import form_missing
 from app.services import Services
-from app.sessions.store import append, child
+from app.sessions.settle import settle
+from app.sessions.store import append, child, original, read_branch
 from app.tables import Bond, Memory, Session, Trace, now
-from app.tables import Message as Row
+from app.tables import Message as Stored
 from models.scene import Message
 from retrieval.context import in_context
 
 TITLE_CHARS = 60
 
 
+@dataclass(frozen=True, slots=True)
+class Grown:
+    """What a turn adds to a tree: messages that were not stored, the user's message (stored or not), the replies."""
+
+    fresh: list[Stored]
+    said: Stored
+    answers: list[Stored]
+
+
 async def remember(services: Services, turn: Turn, speeches: Sequence[Speech], outcome: Outcome) -> None:
     """Store the messages, the memory, the bond and the trace of a turn; nothing when `store` is off.
 
-    The first of several replies is the one the talk goes on from, and the one that is remembered.
+    The first of several replies is the one the talk goes on from; the others count once they are chosen.
     """
-    speech = speeches[0]
     if not turn.ask.store:
         return
     with turn.watch("remember"):
-        memory, before = await _form_memory(services, turn, speech)
+        memory, before = await _form_memory(services, turn, speeches[0])
         turn.watch.mark("total")
         async with services.db.write() as db:
-            # First, as edits of memories do: who changes what two of them share waits here and not crosswise.
-            bond = await _move_bond(db, turn)
-            await _check_previous(db, memory, before)
-            await _keep_session(db, turn)
-            said = await append(db, turn.known.place, turn.session_id, turn.id)
-            memory.message_id = said.id
-            replies = [_reply(turn, said, speech, outcome) for speech in speeches]
-            reply = replies[0]
-            db.add_all([memory, *replies])
-            await db.execute(update(Session).where(Session.id == turn.session_id).values(leaf_id=reply.id))
+            # First, as whatever changes a conversation does: who changes what two share waits here and not crosswise.
+            bond = await lock_bond(db, turn.known.scope)
+            session = await _keep_session(db, turn)
+            grown = await _grow(db, turn, session, speeches, outcome)
+            await _place_memory(db, turn, memory, before, grown)
+            await _count(db, turn, session, grown, bond)
             await _touch_recalled(db, turn)
             db.add(
                 Trace(
@@ -58,16 +64,39 @@ async def remember(services: Services, turn: Turn, speeches: Sequence[Speech], o
                     document=explain(turn, speeches, outcome, bond.affinity, bond.stage, services.engine.name),
                 )
             )
-    if services.settings.emotion == "model":
+    if len(grown.fresh) > 1 or len(speeches) > 1 or memory.encoder != services.recipe:
         services.wake.set()
 
 
-def _reply(turn: Turn, said: Row, speech: Speech, outcome: Outcome) -> Row:
-    """The row of a reply; one of several that came to its end did so even if another was hung up on."""
-    message = Message("assistant", speech.said)
-    row = child(turn.session_id, said.id, said.path_hash, said.depth + 1, message, turn.id)
-    row.outcome = "finished" if speech.finish else outcome
-    return row
+async def _grow(db: AsyncSession, turn: Turn, session: Session, speeches: Sequence[Speech], outcome: Outcome) -> Grown:
+    fresh = await append(db, turn.known.place, session.id, turn.id)
+    said = fresh[-1] if fresh else await db.get_one(Stored, turn.known.place.ids[-1])
+    if said.emotion is None:
+        said.emotion = turn.feeling.emotion
+    answers = []
+    for speech in speeches:
+        answer = child(session.id, said, Message("assistant", speech.said), turn.id)
+        # One of several that came to its end did so even if another was hung up on.
+        answer.outcome = "finished" if speech.finish else outcome
+        answer.active = not answers
+        answers.append(answer)
+    db.add_all(answers)
+    await db.flush()
+    return Grown(fresh, said, answers)
+
+
+async def _count(db: AsyncSession, turn: Turn, session: Session, grown: Grown, bond: Bond) -> None:
+    """Make the reply current and count the exchange, unless its branch or session was deleted while it was spoken."""
+    fresh = grown.fresh
+    # Then all that was said before counts on, and this is the latest.
+    goes_on = bool(fresh) and session.deleted_at is None and session.leaf_id == fresh[0].parent_id
+    if goes_on and not any(row.origin_id or row.deleted_at for row in fresh):
+        session.leaf_id = grown.answers[0].id
+        step_bond(bond, turn.feeling.emotion, turn.known.character.stages)
+        return
+    if grown.said.deleted_at is None:
+        session.leaf_id = grown.answers[0].id
+    await settle(db, turn.known.scope, session)
 
 
 async def _form_memory(services: Services, turn: Turn, speech: Speech) -> tuple[Memory, str]:
@@ -75,8 +104,7 @@ async def _form_memory(services: Services, turn: Turn, speech: Speech) -> tuple[
     said = turn.known.place.history[-1].content
     text = exchange(turn.scene.user, said, turn.scene.character, speech.said)
     created = now()
-    previous = await _previous(services, turn)
-    before = previous.text if previous else ""
+    previous_id, before = await _previous(services, turn)
     vectors = await services.embedding.passages([text, in_context(text, before, created)])
     scope = turn.known.scope
     memory = Memory(
@@ -90,7 +118,7 @@ async def _form_memory(services: Services, turn: Turn, speech: Speech) -> tuple[
         vector=vectors[0],
         context=vectors[1],
         terms=memory_terms(text, created),
-        previous_id=previous.id if previous else None,
+        previous_id=previous_id,
         emotion=turn.feeling.emotion,
         importance=importance(said, turn.feeling.emotion),
         created_at=created,
@@ -98,51 +126,71 @@ async def _form_memory(services: Services, turn: Turn, speech: Speech) -> tuple[
     return memory, before
 
 
-async def _check_previous(db: AsyncSession, memory: Memory, before: str) -> None:
-    """Who edits or forgets the exchange before this one while this one is embedded must not break or betray it."""
+async def _place_memory(db: AsyncSession, turn: Turn, memory: Memory, before: str, grown: Grown) -> None:
+    """Tie the memory to its exchange and to the one before it.
+
+    Who edits or forgets the exchange before this one while this one is embedded must not break or betray it. What the
+    client brought along is remembered too, in the background, and so are the other replies.
+    """
+    memory.message_id, memory.reply_id = original(grown.said), grown.answers[0].id
+    others = grown.answers[1:]
+    if len(grown.fresh) > 1 or others:
+        rows = [*await read_branch(db, grown.said.id), *others]
+        fresh = {row.id for row in (*grown.fresh, *others)}
+        names = {"user": turn.scene.user, "character": turn.scene.character}
+        memory.previous_id = await form_missing(db, turn.known.scope, rows, fresh, before=grown.said, **names)
     text = await current_text(db, memory.previous_id)
     if text is None:
         memory.previous_id = None
     if (text or "") != before:
         memory.encoder = outdated()
+    db.add(memory)
 
 
-async def _previous(services: Services, turn: Turn) -> Found[int, str] | None:
-    """The id and the text of the exchange before this one on the same branch, if it is remembered."""
+async def _previous(services: Services, turn: Turn) -> tuple[int | None, str]:
+    """The memory of the exchange before this one on the same branch, and what it says; ("" when it was forgotten)."""
     place = turn.known.place
-    told = zip(place.ids, place.history, strict=True)
-    earlier = [message_id for message_id, message in told if message_id and message.role == "user"][-2:]
-    # A regenerated turn's own message is stored already; its first try must not count as what was said before.
-    earlier = [message_id for message_id in earlier if message_id != place.ids[-1]][-1:]
-    query = select(Memory.id, Memory.text).where(*in_scope(turn.known.scope), Memory.message_id.in_(earlier))
+    ends = [n for n in range(1, len(place.history) - 1) if _is_reply(place.history, n)]
+    if not ends:
+        return None, ""
+    said, reply = ends[-1] - 1, ends[-1]
+    if place.ids[reply] is None:
+        texts = place.history[said].content, place.history[reply].content
+        return None, exchange(turn.scene.user, texts[0], turn.scene.character, texts[1])
     async with services.db.read() as db:
-        return (await db.execute(query.order_by(Memory.id.desc()).limit(1))).first()
+        rows = await db.scalars(select(Stored).where(Stored.id.in_(place.ids[said : reply + 1])))
+        known = {row.role: original(row) for row in rows}
+        query = select(Memory.id, Memory.text).where(
+            *in_scope(turn.known.scope),
+            Memory.message_id == known["user"],
+            or_(Memory.reply_id == known["assistant"], Memory.reply_id.is_(None)),
+        )
+        found = (await db.execute(query.order_by(Memory.id.desc()).limit(1))).first()
+    return (found.id, found.text) if found else (None, "")
 
 
-async def _keep_session(db: AsyncSession, turn: Turn) -> None:
+def _is_reply(history: tuple[Message, ...], place: int) -> bool:
+    return history[place].role == "assistant" and history[place - 1].role == "user"
+
+
+async def _keep_session(db: AsyncSession, turn: Turn) -> Session:
     title = " ".join(turn.known.place.history[-1].content.split())[:TITLE_CHARS]
     if turn.known.place.session_id is not None:
+        session = await db.get(Session, turn.session_id)
+        if session is None:
+            raise NotFound("This conversation was erased while the reply was spoken.", code="session_not_found")
         # One that was begun before anything was said has no title yet.
-        named = case((Session.title == "", title), else_=Session.title)
-        change = update(Session).where(Session.id == turn.session_id).values(updated_at=now(), title=named)
-        await db.execute(change)
-        return
+        session.title = session.title or title
+        session.revision += 1
+        session.updated_at = now()
+        return session
     scope = turn.known.scope
-    db.add(
-        Session(id=turn.session_id, owner=scope.owner, user=scope.user, character_id=scope.character_id, title=title)
+    session = Session(
+        id=turn.session_id, owner=scope.owner, user=scope.user, character_id=scope.character_id, title=title
     )
+    db.add(session)
     await db.flush()
-
-
-async def _move_bond(db: AsyncSession, turn: Turn) -> Bond:
-    bond = await lock_bond(db, turn.known.scope)
-    bond.affinity = moved(bond.affinity, turn.feeling.emotion)
-    stage = stage_of(bond.affinity, turn.known.character.stages, bond.stage)
-    bond.stage = stage.name if stage else ""
-    bond.mood = turn.feeling.mood
-    bond.turns += 1
-    bond.updated_at = now()
-    return bond
+    return session
 
 
 async def _touch_recalled(db: AsyncSession, turn: Turn) -> None:

@@ -6,14 +6,14 @@ from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.bond.affinity import stage_of
-from app.bond.store import BondState, read_bond
+from app.bond.store import BondState, bond_on, read_bond
 from app.characters.schemas import CharacterFields, Stage
 from app.characters.store import find, lore_of
 from app.chat.ask import Ask, Known
 from app.errors import BadRequest
 from app.services import Services
-from app.sessions.store import Scope, locate
-from app.tables import Character, Line, Memory
+from app.sessions.store import Place, Scope, locate
+from app.tables import Character, Line, Memory, Session
 from retrieval.cache import Stamp
 
 
@@ -24,12 +24,15 @@ async def resolve(services: Services, ask: Ask) -> Known:
         row = await find(db, ask.caller, ask.slug)
         scope = Scope(ask.caller.owner, ask.user, row.id)
         character = CharacterFields.model_validate(row.document)
-        bond = await read_bond(db, scope)
+        place = await locate(db, scope, ask.messages, ask.session_id)
+        elsewhere = await _is_elsewhere(db, place)
+        bond = await _bond(db, scope, place, character, elsewhere)
         return Known(
             scope=scope,
             character=character,
             revision=row.revision,
-            place=await locate(db, scope, ask.messages, ask.session_id),
+            place=place,
+            elsewhere=elsewhere,
             bond=bond,
             stage=_stage(ask, bond, character),
             lorebook=await lore_of(db, row.id),
@@ -49,6 +52,20 @@ def _stage(ask: Ask, bond: BondState, character: CharacterFields) -> Stage | Non
             return stage
     names = ", ".join(repr(stage.name) for stage in character.stages) or "none"
     raise BadRequest(f"{character.name} has no stage {ask.stage!r}; there is {names}.", param="moodline.stage")
+
+
+async def _is_elsewhere(db: AsyncSession, place: Place) -> bool:
+    """Whether the turn goes on from anything but the end of its session's current branch."""
+    if place.session_id is None:
+        return False
+    leaf_id = await db.scalar(select(Session.leaf_id).where(Session.id == place.session_id))
+    return leaf_id != place.parent_id or place.stored == len(place.history)
+
+
+async def _bond(db: AsyncSession, scope: Scope, place: Place, character: CharacterFields, elsewhere: bool) -> BondState:
+    if not elsewhere or place.session_id is None:
+        return await read_bond(db, scope)
+    return await bond_on(db, scope, place.session_id, place.parent_id, character.stages)
 
 
 async def _line_stamp(db: AsyncSession, character: Character, encoder: str) -> Stamp:

@@ -11,15 +11,15 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.auth import Caller, CallerDep
 from app.bond.affinity import stage_of
-from app.bond.store import read_bond
+from app.bond.store import lock_bond, read_bond
 from app.characters.macros import fill_names
 from app.characters.schemas import CharacterFields
 from app.characters.store import find
 from app.errors import NotFound, Unprocessable
 from app.services import ServicesDep
 from app.sessions.schemas import MessageOut, SessionCreate, SessionOut, SessionPage, SessionRead
+from app.sessions.settle import settle
 from app.sessions.store import Scope, child, read_branch
-from app.sessions.tree import ROOT
 from app.tables import Character, Message, Session, new_id, now
 from models.frame import FRAMES
 from models.scene import Message as Said
@@ -38,7 +38,7 @@ async def create(body: SessionCreate, caller: CallerDep, services: ServicesDep) 
         await db.flush()
         greeting = await _greeting(db, scope, CharacterFields.model_validate(character.document), body.greeting)
         if greeting:
-            root = child(session.id, None, ROOT, 0, Said("assistant", greeting), None)
+            root = child(session.id, None, Said("assistant", greeting), None)
             db.add(root)
             session.leaf_id = root.id
         await db.flush()
@@ -90,10 +90,13 @@ async def read(session_id: str, caller: CallerDep, services: ServicesDep) -> Ses
 
 @router.delete("/{session_id}", status_code=204)
 async def delete(session_id: str, caller: CallerDep, services: ServicesDep) -> None:
-    """Hide a conversation; memories made from it stay until they are forgotten one by one."""
+    """Hide a conversation; what was said in it is not recalled any more and does not count for the bond."""
     async with services.db.write() as db:
         session, _slug = await _find(db, caller, session_id)
+        scope = Scope(session.owner, session.user, session.character_id)
+        await lock_bond(db, scope)
         session.deleted_at = now()
+        await settle(db, scope, session)
 
 
 async def _find(db: AsyncSession, caller: Caller, session_id: str) -> tuple[Session, str]:

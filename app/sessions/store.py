@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
-from sqlalchemy import select
+from sqlalchemy import CTE, Select, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
@@ -15,8 +16,9 @@ from app.tables import Message as Row
 from app.tables import Session, new_id, now
 from models.scene import Message
 
+Id = TypeVar("Id", str, int)
 LOOKUP = 200
-"""Path hashes asked for in one query."""
+"""Path hashes or ids in one query; databases limit the parameters of a statement."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +59,8 @@ async def locate(db: AsyncSession, scope: Scope, messages: Sequence[Message], se
         NotFound: no such session in this scope.
     """
     if session_id is None:
-        return await _match(db, scope, messages, None)
+        matched = await _match(db, scope, messages, None)
+        return _unmatched(messages) if await _begins_anew(db, matched) else matched
     session = await find_session(db, scope, session_id)
     matched = await _match(db, scope, messages, session_id)
     if matched.stored or session.leaf_id is None:
@@ -87,43 +90,86 @@ async def find_session(db: AsyncSession, scope: Scope, session_id: str) -> Sessi
 
 async def read_branch(db: AsyncSession, leaf_id: str) -> list[Row]:
     """The messages from the root to a leaf."""
-    up = select(Row.id, Row.parent_id).where(Row.id == leaf_id).cte(recursive=True)
+    return list(await db.scalars(select(Row).where(Row.id.in_(branch_ids(leaf_id))).order_by(Row.depth)))
+
+
+def branch_ids(leaf_id: str | None) -> Select[str]:
+    """The ids from a leaf up to its root, as a subquery; none for None."""
+    up: CTE = select(Row.id, Row.parent_id).where(Row.id == leaf_id).cte(recursive=True)
     parent = aliased(Row)
     up = up.union_all(select(parent.id, parent.parent_id).join(up, parent.id == up.c.parent_id))
-    rows = await db.scalars(select(Row).where(Row.id.in_(select(up.c.id))).order_by(Row.depth))
-    return list(rows)
+    return select(up.c.id)
 
 
-async def append(db: AsyncSession, place: Place, session_id: str, turn_id: str) -> Row:
-    """Store what of the history is not stored yet; returns the row of the user's message, the history's last."""
-    parent_id, parent_hash = place.parent_id, place.parent_hash
-    row: Row | None = None
-    for depth in range(place.stored, len(place.history)):
-        message = place.history[depth]
-        row = child(session_id, parent_id, parent_hash, depth, message, turn_id)
+def chunks(ids: Sequence[Id]) -> Iterator[Sequence[Id]]:
+    """Ids in pieces that fit into one query."""
+    return (ids[begin : begin + LOOKUP] for begin in range(0, len(ids), LOOKUP))
+
+
+async def append(db: AsyncSession, place: Place, session_id: str, turn_id: str) -> list[Row]:
+    """Store what of the history is not stored yet, and return it.
+
+    What is said again on another branch, as by a client that edits a message and sends all that followed it again, is a
+    copy of what was said there. The last message is new: it is what the turn is about.
+    """
+    parent = await db.get_one(Row, place.parent_id) if place.parent_id else None
+    fresh = place.history[place.stored :]
+    before = await _said_before(db, place.session_id, parent.depth + 1 if parent else 0, len(fresh) - 1)
+    rows: list[Row] = []
+    for message in fresh:
+        row = child(session_id, parent, message, turn_id)
+        told = before.get((row.depth, step(ROOT, message.role, message.content)))
+        if told is not None:
+            _copy_of(row, told)
         db.add(row)
         await db.flush()
-        parent_id, parent_hash = row.id, row.path_hash
-    if row is None:
-        row = await db.get_one(Row, place.ids[-1])
-    return row
+        rows.append(row)
+        parent = row
+    return rows
 
 
-def child(
-    session_id: str, parent_id: str | None, parent_hash: str, depth: int, message: Message, turn_id: str | None
-) -> Row:
-    """A message row below a parent."""
+def child(session_id: str, parent: Row | None, message: Message, turn_id: str | None) -> Row:
+    """A message row below a parent; where the parent was deleted meanwhile it is restored together with it."""
     return Row(
         id=new_id(),
         session_id=session_id,
-        parent_id=parent_id,
-        depth=depth,
+        parent_id=parent.id if parent else None,
+        depth=parent.depth + 1 if parent else 0,
         role=message.role,
         text=message.content,
-        path_hash=step(parent_hash, message.role, message.content),
+        path_hash=step(parent.path_hash if parent else ROOT, message.role, message.content),
         turn_id=turn_id,
         created_at=now(),
+        deleted_at=parent.deleted_at if parent else None,
     )
+
+
+def original(row: Row) -> str:
+    """The id by which a message is known, itself or a copy of it."""
+    return row.origin_id or row.id
+
+
+def copy(told: Row, session_id: str, parent: Row | None) -> Row:
+    """A copy of a message below another parent; said when the original was, and known by it."""
+    row = child(session_id, parent, _said(told), told.turn_id)
+    _copy_of(row, told)
+    return row
+
+
+def _copy_of(row: Row, told: Row) -> None:
+    row.origin_id = original(told)
+    row.created_at, row.emotion = told.created_at, told.emotion
+    row.outcome, row.name, row.turn_id = told.outcome, told.name, told.turn_id
+
+
+async def _said_before(db: AsyncSession, session_id: str | None, first: int, count: int) -> dict[tuple[int, str], Row]:
+    """A session's messages of `count` depths from `first` on, by their depth and what they say."""
+    if session_id is None or count < 1:
+        return {}
+    depths = Row.depth.between(first, first + count - 1)
+    query = select(Row).where(Row.session_id == session_id, depths, Row.deleted_at.is_(None))
+    rows = await db.scalars(query.order_by(Row.created_at))
+    return {(row.depth, step(ROOT, row.role, row.text)): row for row in rows}
 
 
 async def _match(db: AsyncSession, scope: Scope, messages: Sequence[Message], session_id: str | None) -> Place:
@@ -135,7 +181,28 @@ async def _match(db: AsyncSession, scope: Scope, messages: Sequence[Message], se
             branch = await read_branch(db, leaf.id)
             ids = [row.id for row in branch] + [None] * (len(messages) - len(branch))
             return Place(leaf.session_id, tuple(messages), tuple(ids), leaf.id, leaf.path_hash)
+    return _unmatched(messages, session_id)
+
+
+def _unmatched(messages: Sequence[Message], session_id: str | None = None) -> Place:
     return Place(session_id, tuple(messages), tuple(None for _ in messages))
+
+
+async def _begins_anew(db: AsyncSession, place: Place) -> bool:
+    """Whether a first message is no new try in the conversation that begins the same, because that has gone on.
+
+    Many conversations begin with the same greeting or the same hello. One that became a branch of another would put out
+    what was said there.
+    """
+    asked = [n for n, message in enumerate(place.history) if message.role == "user"]
+    if len(asked) > 1 or place.parent_id is None:
+        return False
+    # Below the message that is tried anew: its replies, and what was said to these.
+    below = [place.parent_id]
+    for _generation in range(2 if place.stored == len(place.history) else 3):
+        query = select(Row.id).where(Row.parent_id.in_(below), Row.deleted_at.is_(None))
+        below = list(await db.scalars(query.limit(LOOKUP)))
+    return bool(below)
 
 
 async def _newest(db: AsyncSession, scope: Scope, hashes: Sequence[str], session_id: str | None) -> Row | None:
@@ -149,8 +216,10 @@ async def _newest(db: AsyncSession, scope: Scope, hashes: Sequence[str], session
             Session.user == scope.user,
             Session.character_id == scope.character_id,
             Session.deleted_at.is_(None),
+            Row.deleted_at.is_(None),
         )
-        .order_by(Row.depth.desc(), Row.created_at.desc(), Row.id)
+        # A fork has the times of what it is a fork of.
+        .order_by(Row.depth.desc(), Row.created_at.desc(), Session.created_at.desc(), Row.id)
         .limit(1)
     )
     if session_id is not None:

@@ -64,6 +64,8 @@ def upgrade() -> None:
         batch_op.add_column(sa.Column("reply_id", sa.String(length=32), nullable=True))
         batch_op.add_column(sa.Column("retired", sa.Boolean(), nullable=False, server_default=sa.false()))
         batch_op.create_index(batch_op.f("ix_memories_reply_id"), ["reply_id"], unique=False)
+        # An original may be gone for good while a copy of it is current.
+        batch_op.drop_constraint(batch_op.f("fk_memories_message_id_messages"), type_="foreignkey")
     with op.batch_alter_table("bonds", schema=None) as batch_op:
         batch_op.add_column(sa.Column("base", DOCUMENT, nullable=True))
     op.execute(BRANCHES + "UPDATE messages SET active = FALSE WHERE id NOT IN (SELECT id FROM branch)")
@@ -118,7 +120,11 @@ def downgrade() -> None:
     # What no branch holds was recalled before; nothing but the marks is lost.
     with op.batch_alter_table("bonds", schema=None) as batch_op:
         batch_op.drop_column("base")
+    op.execute("UPDATE memories SET message_id = NULL WHERE message_id NOT IN (SELECT id FROM messages)")
     with op.batch_alter_table("memories", schema=None) as batch_op:
+        batch_op.create_foreign_key(
+            batch_op.f("fk_memories_message_id_messages"), "messages", ["message_id"], ["id"], ondelete="SET NULL"
+        )
         batch_op.drop_index(batch_op.f("ix_memories_reply_id"))
         batch_op.drop_column("retired")
         batch_op.drop_column("reply_id")

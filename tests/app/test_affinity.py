@@ -8,7 +8,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from app.bond.affinity import HIGHEST, HYSTERESIS, LOWEST, SHOWING_UP, moved, stage_of
+from app.bond.affinity import (
+    HIGHEST,
+    HYSTERESIS,
+    LOWEST,
+    SHOWING_UP,
+    Standing,
+    moved,
+    replayed,
+    stage_of,
+    stepped,
+    strangers,
+)
 from retrieval.emotion import EMOTIONS
 
 
@@ -87,3 +98,26 @@ def test_below_every_threshold_the_lowest_stage_holds() -> None:
 
 def test_without_stages_there_is_none() -> None:
     assert stage_of(50, [], "friend") is None
+
+
+emotions = st.lists(arrays.arrays(np.float32, 8, elements=st.floats(0, 1, width=32)), max_size=30)
+
+
+def told(standing: Standing) -> tuple[float, str, bytes, int]:
+    return standing.affinity, standing.stage, standing.mood.tobytes(), standing.turns
+
+
+@given(emotions, emotions)
+def test_counting_one_exchange_after_the_other_equals_summing_all_up_anew(
+    before: list[np.ndarray], after: list[np.ndarray]
+) -> None:
+    standing = replayed(strangers(), before, STAGES)
+    for emotion in after:
+        standing = stepped(standing, emotion, STAGES)
+    assert told(standing) == told(replayed(strangers(), [*before, *after], STAGES))
+    assert standing.turns == len(before) + len(after)
+
+
+def test_those_who_have_not_met_stand_at_nothing_and_in_no_stage() -> None:
+    assert told(strangers()) == (LOWEST, "", bytes(32), 0)
+    assert stepped(strangers(), feeling(), STAGES).stage == "stranger"

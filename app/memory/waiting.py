@@ -1,0 +1,94 @@
+"""Exchanges that became part of a conversation without a turn of ours: they are remembered in the background."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.memory.formation import exchange, importance
+from app.memory.store import outdated
+from app.sessions.store import Scope, chunks, original
+from app.tables import Memory, Message
+from retrieval.emotion import EMOTIONS
+
+Exchange = tuple[str, str]
+"""The originals of a user's message and its reply."""
+
+
+async def form_missing(
+    db: AsyncSession,
+    scope: Scope,
+    rows: Sequence[Message],
+    fresh: set[str],
+    *,
+    user: str,
+    character: str,
+    before: Message | None = None,
+) -> int | None:
+    """Memories that wait for vectors, for the exchanges in which a message of `fresh` takes part and no copy.
+
+    `rows` are messages of one session, parents first, those above the fresh ones among them. `user` and `character` are
+    the speakers' names. What a person has forgotten does not come back: both of its messages are old or copies. Returns
+    the memory of the exchange above the row `before`, if there is one.
+    """
+    by_id = {row.id: row for row in rows}
+    known = await _remembered(db, [original(row) for row in rows if row.role == "user"])
+    for reply in rows:
+        said = by_id.get(reply.parent_id or "")
+        if said is None or not _is_exchange(said, reply) or (original(said), original(reply)) in known:
+            continue
+        if not any(row.id in fresh and row.origin_id is None for row in (said, reply)):
+            continue
+        memory = _waiting(scope, said, reply, user, character)
+        memory.previous_id = _before(by_id, said, known)
+        db.add(memory)
+        await db.flush()
+        known[original(said), original(reply)] = memory.id
+    return _before(by_id, before, known) if before else None
+
+
+def _is_exchange(said: Message, reply: Message) -> bool:
+    told = said.role == "user" and reply.role == "assistant"
+    return told and bool(said.text.strip()) and bool(reply.text.strip())
+
+
+async def _remembered(db: AsyncSession, asked: Sequence[str]) -> dict[Exchange, int]:
+    known: dict[Exchange, int] = {}
+    for ids in chunks(asked):
+        found = select(Memory.id, Memory.message_id, Memory.reply_id).where(Memory.message_id.in_(ids))
+        for row in await db.execute(found.order_by(Memory.id)):
+            known[row.message_id, row.reply_id] = row.id
+    return known
+
+
+def _before(by_id: Mapping[str, Message], said: Message, known: Mapping[Exchange, int]) -> int | None:
+    """The memory of the exchange before this one on the same branch."""
+    reply = by_id.get(said.parent_id or "")
+    while reply is not None:
+        asked = by_id.get(reply.parent_id or "")
+        if asked is not None and _is_exchange(asked, reply):
+            return known.get((original(asked), original(reply)))
+        reply = asked
+    return None
+
+
+def _waiting(scope: Scope, said: Message, reply: Message, user: str, character: str) -> Memory:
+    unfelt = np.zeros(len(EMOTIONS), np.float32)
+    return Memory(
+        owner=scope.owner,
+        user=scope.user,
+        character_id=scope.character_id,
+        session_id=said.session_id,
+        message_id=original(said),
+        reply_id=original(reply),
+        retired=not (said.active and reply.active),
+        text=exchange(user, said.text, character, reply.text),
+        encoder=outdated(),
+        vector=np.zeros(0, np.float32),
+        emotion=unfelt if said.emotion is None else said.emotion,
+        importance=importance(said.text, unfelt if said.emotion is None else said.emotion),
+        created_at=said.created_at,
+    )

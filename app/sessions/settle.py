@@ -1,0 +1,65 @@
+"""Settle: what follows from the branch that is current, after anything but a plain next turn."""
+
+from __future__ import annotations
+
+from sqlalchemy import ColumnElement, and_, exists, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import InstrumentedAttribute, aliased
+
+from app.bond.store import lock_bond, replay_bond
+from app.characters.schemas import CharacterFields
+from app.sessions.store import Scope, branch_ids, chunks
+from app.tables import Bond, Character, Memory, Message, Session
+
+
+async def settle(db: AsyncSession, scope: Scope, session: Session) -> Bond:
+    """Let only what is on the session's current branch count, of a deleted session nothing; returns the bond.
+
+    Sets `active` of its messages and `retired` of the memories that were made of them, and sums the bond up anew. Rows
+    only change their marks: banks stay, and going back brings back exactly what was. The caller has set the session's
+    leaf and, before it read what it changes, locked the bond.
+    """
+    bond = await lock_bond(db, scope)
+    await db.flush()
+    await _mark_branch(db, session)
+    await retire(db, session.id)
+    character = await db.get_one(Character, scope.character_id)
+    await replay_bond(db, bond, CharacterFields.model_validate(character.document).stages)
+    await db.flush()
+    return bond
+
+
+async def _mark_branch(db: AsyncSession, session: Session) -> None:
+    leaf_id = session.leaf_id if session.deleted_at is None else None
+    on_branch = Message.id.in_(branch_ids(leaf_id))
+    mine = Message.session_id == session.id
+    await db.execute(update(Message).where(mine, Message.active, ~on_branch).values(active=False))
+    await db.execute(update(Message).where(mine, ~Message.active, on_branch).values(active=True))
+
+
+async def retire(db: AsyncSession, session_id: str) -> None:
+    """Mark the memories of a session's exchanges: one counts while both of its messages are current somewhere."""
+    copy = aliased(Message)
+    made_here = select(copy.id).where(copy.session_id == session_id, copy.role == "user", copy.origin_id.is_(None))
+    copied_here = select(copy.origin_id).where(copy.session_id == session_id, copy.role == "user")
+    query = select(Memory.id, Memory.retired, counted().label("counted")).where(
+        or_(Memory.message_id.in_(made_here), Memory.message_id.in_(copied_here))
+    )
+    changed = sorted(row.id for row in await db.execute(query) if row.retired == row.counted)
+    for ids in chunks(changed):
+        # The background locks rows in the order of their ids.
+        await db.execute(select(Memory.id).where(Memory.id.in_(ids)).order_by(Memory.id).with_for_update())
+        await db.execute(update(Memory).where(Memory.id.in_(ids)).values(retired=~Memory.retired))
+
+
+def counted() -> ColumnElement[bool]:
+    """Whether a memory's exchange is on a current branch."""
+    return and_(
+        _current(Memory.message_id, "user"),
+        or_(Memory.reply_id.is_(None), _current(Memory.reply_id, "assistant")),
+    )
+
+
+def _current(origin: InstrumentedAttribute[str | None], role: str) -> ColumnElement[bool]:
+    one = aliased(Message)
+    return exists().where(one.active, one.role == role, or_(one.id == origin, one.origin_id == origin))
