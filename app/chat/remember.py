@@ -73,7 +73,7 @@ async def _grow(db: AsyncSession, turn: Turn, session: Session, speeches: Sequen
     said = fresh[-1] if fresh else await db.get_one(Stored, turn.known.place.ids[-1])
     if said.emotion is None:
         said.emotion = turn.feeling.emotion
-    answers = []
+    answers: list[Stored] = []
     for speech in speeches:
         answer = child(session.id, said, Message("assistant", speech.said), turn.id)
         # One of several that came to its end did so even if another was hung up on.

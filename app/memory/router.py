@@ -29,12 +29,15 @@ async def list_memories(
     user: Annotated[str | None, Query(max_length=200)] = None,
     character: Annotated[str, Query(description="A slug.", max_length=100)] = "",
     pinned: bool | None = None,
+    retired: Annotated[bool, Query(description="Those that rest, because no current branch holds them.")] = False,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
     before: Annotated[int | None, Query(ge=0, le=LARGEST_ID)] = None,
 ) -> MemoryPage:
     """The caller's memories, newest first."""
     query = select(Memory, Character.slug).join(Character, Character.id == Memory.character_id)
-    query = query.where(Memory.owner == caller.owner).order_by(Memory.id.desc()).limit(limit + 1)
+    query = (
+        query.where(Memory.owner == caller.owner, Memory.retired == retired).order_by(Memory.id.desc()).limit(limit + 1)
+    )
     if user is not None:
         query = query.where(Memory.user == user)
     if pinned is not None:

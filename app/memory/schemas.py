@@ -24,6 +24,7 @@ class MemoryOut(BaseModel):
     emotion: dict[str, float]
     importance: float
     pinned: bool
+    retired: bool = Field(description="It rests: the exchange is on no current branch, so it isn't recalled.")
     uses: int = Field(description="How often it was recalled into a prompt.")
     created_at: datetime
 
@@ -57,6 +58,7 @@ def show(memory: Memory, slug: str) -> MemoryOut:
         emotion=emotion,
         importance=memory.importance,
         pinned=memory.pinned,
+        retired=memory.retired,
         uses=memory.uses,
         created_at=memory.created_at,
     )

@@ -168,7 +168,8 @@ async def test_a_deleted_session_is_gone_but_what_it_left_stays(
     continued = await client.post("/v1/chat/completions", json=body, headers={"x-session-id": session})
     assert (continued.status_code, continued.json()["error"]["code"]) == (404, "session_not_found")
     assert (await client.get("/api/sessions")).json()["items"] == []
-    assert len((await client.get("/api/memories")).json()["items"]) == 1
+    assert (await client.get("/api/memories")).json()["items"] == []
+    assert [m["retired"] for m in (await client.get("/api/memories?retired=true")).json()["items"]] == [True]
     assert await rows() == before
     again = await talk("mira", "Remember the storm.", "Which one?")
     assert again.headers["x-session-id"] != session, "a deleted session does not come back by itself"
