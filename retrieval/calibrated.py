@@ -16,8 +16,9 @@ from retrieval.standard import CLIP, standardised
 
 Numbers = NDArray[np.float64]
 
-_OPEN = 2.0
-"""Deviations that the best by meaning and by words must be short of standing out for feelings to count in full."""
+_NOTHING, _FOUND = CLIP, CLIP + 1.75
+"""Deviations by meaning and words together up to which nothing stands out, and from which something does: a row that is
+far ahead by one of the two alone may be so by chance, as by its one rare word; who is asked for is ahead by both."""
 
 _WORDS_LEAST = 0.2
 """Of the best lexical score: where all share the query's words, how often hardly says which is better."""
@@ -29,7 +30,7 @@ class Weights:
 
     semantic: float = 1.0
     lexical: float = 1.0
-    emotional: float = 1.0
+    emotional: float = 1.1
     recency: float = 0.1
     importance: float = 0.1
     spoken: float = 0.8
@@ -42,7 +43,8 @@ class Calibration:
 
     `tau_seconds` is the time in which an unused memory fades to 37 %. Above the cosine `duplicate` two texts say the
     same. At most the share `congruent` of the places goes to candidates with the mood's own dominant emotion, so that
-    sadness does not recall only sadness. An emotion vector that nowhere reaches `floor` is flat.
+    sadness does not recall only sadness. What nowhere reaches `floor` has no dominant emotion; a mood below it counts
+    by its share of it.
     """
 
     weights: Weights = field(default_factory=Weights)
@@ -62,8 +64,8 @@ def rank_calibrated(
     """Every candidate, the kept ones first, best first; at most `limit` are kept.
 
     Each component is standardised over the candidates (mean 0, deviation 1), weighted and added; `components` are the
-    summands. Meaning is the row's own and its surroundings' together. A component that does not vary adds 0, a flat or
-    unknown emotion adds 0 and is left out of the deviation. Pinned candidates come first and don't fade. Places are
+    summands. Meaning is the row's own and its surroundings' together. A component that does not vary adds 0, an unknown
+    emotion adds 0 and is left out of the deviation. Pinned candidates come first and don't fade. Places are
     given one by one: what resembles a row that has one loses by it (maximal marginal relevance, Carbonell and
     Goldstein 1998), and a near-duplicate of one is dropped. Places that the cap on the mood leaves empty are filled
     after all. Raises ValueError as `check` does.
@@ -102,8 +104,10 @@ def _summands(candidates: Sequence[Candidate], felt: Vectors | None, how: Calibr
     columns: Mapping[str, Numbers] = {
         "semantic": semantic,
         "lexical": lexical,
-        "emotional": _openness(semantic, lexical) * standardised(_congruence(candidates, felt, how.floor)),
-        "recency": standardised([_recency(one, how.tau_seconds) for one in candidates]),
+        "emotional": _openness(semantic + lexical)
+        * _audible(felt, how.floor)
+        * standardised(_congruence(candidates, felt)),
+        "recency": standardised(_recency(candidates, how.tau_seconds)),
         "importance": standardised([one.importance for one in candidates]),
         "spoken": np.array([one.spoken for one in candidates]),
     }
@@ -111,29 +115,36 @@ def _summands(candidates: Sequence[Candidate], felt: Vectors | None, how: Calibr
     return {name: weights[name] * column for name, column in columns.items()}
 
 
-def _openness(semantic: Numbers, lexical: Numbers) -> float:
-    """How much is left for feelings to decide, 0 to 1: less, the further the best stand out by meaning and by words.
+def _openness(found: Numbers) -> float:
+    """How much is left for feelings to decide, 0 to 1: less, the further a row stands out by meaning and by words.
 
     Who asks for something that was said wants just that, whatever the mood; who only talks is reminded by the mood.
     """
-    return float(np.clip((2 * CLIP - semantic.max() - lexical.max()) / _OPEN, 0.0, 1.0))
+    return float(np.clip((_FOUND - found.max()) / (_FOUND - _NOTHING), 0.0, 1.0))
 
 
-def _congruence(candidates: Sequence[Candidate], felt: Vectors | None, floor: float) -> Numbers:
-    """How likely each shares an emotion with what is felt; NaN where either is unknown or flat.
+def _audible(felt: Vectors | None, floor: float) -> float:
+    """How much a mood is heard, 0 to 1: standardising would make as much of a trace of a feeling as of a strong one."""
+    return 0.0 if felt is None else float(np.clip(np.max(felt) / floor, 0.0, 1.0))
 
-    Intensities are read as probabilities p and q of eight emotions, independent of each other: 1 - prod(1 - p q).
+
+def _congruence(candidates: Sequence[Candidate], felt: Vectors | None) -> Numbers:
+    """How likely each shares an emotion with what is felt; NaN where either is unknown.
+
+    Intensities are read as probabilities p and q of eight emotions, independent of each other: 1 - prod(1 - p q). So
+    flat rows are the least congruent with any mood, a flat one included.
     """
-    table = emotions_of(candidates)
-    if felt is None or np.max(felt) < floor:
+    if felt is None:
         return np.full(len(candidates), np.nan)
-    shared = 1.0 - np.prod(1.0 - np.clip(table, 0.0, 1.0) * np.clip(felt, 0.0, 1.0), axis=1)
-    congruence: Numbers = np.where(table.max(axis=1) >= floor, shared, np.nan)
+    shared = 1.0 - np.prod(1.0 - np.clip(emotions_of(candidates), 0.0, 1.0) * np.clip(felt, 0.0, 1.0), axis=1)
+    congruence: Numbers = np.where([one.emotion is None for one in candidates], np.nan, shared)
     return congruence
 
 
-def _recency(one: Candidate, tau_seconds: float) -> float:
-    return 1.0 if one.pinned else retention(one.age_seconds, one.uses, tau_seconds)
+def _recency(candidates: Sequence[Candidate], tau_seconds: float) -> Numbers:
+    left = retention([one.age_seconds for one in candidates], [one.uses for one in candidates], tau_seconds)
+    recency: Numbers = np.where([one.pinned for one in candidates], 1.0, left)
+    return recency
 
 
 class _Selection:

@@ -1,18 +1,22 @@
-"""Forgetting: how much of a memory is left."""
+"""Forgetting: how much of memories is left, one by one or many at a time."""
 
 from __future__ import annotations
 
-import math
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Numbers = NDArray[np.float64]
 
 DAY = 86_400.0
 
 
-def strength(uses: int) -> float:
-    """How well a memory holds: 1 when never recalled, then growing with the logarithm of its uses, never eternal."""
-    return 1.0 + math.log1p(max(0, uses))
+def strength(uses: ArrayLike) -> Numbers:
+    """How well memories hold: 1 when never recalled, then growing with the logarithm of its uses, never eternal."""
+    held: Numbers = 1.0 + np.log1p(np.maximum(0, uses))
+    return held
 
 
-def retention(age_seconds: float, uses: int, tau_seconds: float = 30 * DAY) -> float:
+def retention(age_seconds: ArrayLike, uses: ArrayLike, tau_seconds: float = 30 * DAY) -> Numbers:
     """exp(-age / (tau x strength)), 1 to 0: Ebbinghaus's curve as MemoryBank (arXiv 2305.10250) means it.
 
     Its published code divides by tau only and multiplies by strength, so that there strong memories fade faster. An age
@@ -20,4 +24,5 @@ def retention(age_seconds: float, uses: int, tau_seconds: float = 30 * DAY) -> f
     """
     if tau_seconds <= 0:
         raise ValueError(f"tau must be positive, not {tau_seconds}")
-    return math.exp(-max(0.0, age_seconds) / (tau_seconds * strength(uses)))
+    left: Numbers = np.exp(-np.maximum(0.0, age_seconds) / (tau_seconds * strength(uses)))
+    return left

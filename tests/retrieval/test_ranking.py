@@ -199,13 +199,36 @@ def test_one_rare_word_does_not_outweigh_everything():
     assert lexical[99] == pytest.approx(3)
 
 
-def test_a_flat_mood_or_memory_says_nothing():
+def emotional(crowd, felt):
+    return {one.id: one.components["emotional"] for one in rank(crowd, felt)}
+
+
+def test_without_a_mood_or_an_emotion_nothing_is_said():
     crowd = [Candidate(1, 0.9, SAD), Candidate(2, 0.8, FLAT), Candidate(3, 0.7, None), Candidate(4, 0.6, JOY)]
-    for felt in (None, FLAT, feeling(sadness=0.05)):
-        assert {one.components["emotional"] for one in rank(crowd, felt)} == {0}
-    emotional = {one.id: one.components["emotional"] for one in rank(crowd, SAD)}
-    assert emotional[2] == emotional[3] == 0
-    assert emotional[1] > 0 > emotional[4]
+    for felt in (None, FLAT):
+        assert set(emotional(crowd, felt).values()) == {0}
+    weighed = emotional(crowd, SAD)
+    assert weighed[3] == 0
+    assert weighed[1] > 0 > weighed[2] == pytest.approx(weighed[4])
+
+
+def test_a_faint_mood_counts_by_its_share_of_the_floor_and_never_draws_flat_memories():
+    crowd = [Candidate(1, 0.8, SAD), Candidate(2, 0.8, FLAT), Candidate(3, 0.8, feeling(sadness=0.01))]
+    faint, floor = emotional(crowd, feeling(sadness=0.05)), emotional(crowd, feeling(sadness=0.1))
+    assert faint == {name: pytest.approx(weight / 2) for name, weight in floor.items()}
+    assert faint[1] > faint[3] > faint[2]
+
+
+@pytest.mark.parametrize(
+    ("cosine", "words", "decides"),
+    [(0.8, 2, True), (0.8, 50, True), (1.0, 2, True), (1.0, 50, False)],
+    ids=["nothing", "a rare word", "the meaning", "meaning and words"],
+)
+def test_the_mood_decides_unless_one_row_stands_out_by_meaning_and_by_words(cosine, words, decides):
+    crowd = [Candidate(n, 0.8 + n / 1000, SAD if n % 2 else JOY, lexical=n % 5) for n in range(40)]
+    weighed = emotional([*crowd, Candidate(99, cosine, FEAR, lexical=words)], SAD)
+    assert (weighed[1] > 0.5) == decides
+    assert any(weighed.values()) == decides
 
 
 def test_equal_in_everything_else_the_same_mood_wins():
