@@ -6,6 +6,7 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -14,7 +15,8 @@ from sqlalchemy import func, select
 
 from app.auth import create_key
 from app.main import create_app
-from app.services import Services
+from app.services import Services, build
+from app.settings import Settings
 from app.tables import Base
 from models.scripted import ScriptedEngine
 
@@ -38,6 +40,12 @@ def mira() -> Character:
         "alternate_greetings": ["You again, {{user}}?", "{{char}} nods."],
         "lore": [{"name": "quay", "keys": ["quay"], "content": "The old quay sank in spring."}],
     }
+
+
+@pytest.fixture
+def document(tmp_path: Path) -> dict[str, Any]:
+    """The server's OpenAPI document."""
+    return create_app(build(Settings(home=tmp_path, _env_file=None))).openapi()
 
 
 @pytest.fixture

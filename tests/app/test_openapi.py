@@ -14,8 +14,7 @@ import httpx
 import pytest
 
 from app.auth import create_key
-from app.main import create_app
-from app.services import Services, build
+from app.services import Services
 from app.settings import Settings
 from models.scripted import ScriptedEngine
 
@@ -42,11 +41,6 @@ def engine() -> ScriptedEngine:
     engine = ScriptedEngine()
     engine.replies = EndlessScript()
     return engine
-
-
-@pytest.fixture
-def document(tmp_path: Path) -> dict[str, Any]:
-    return create_app(build(Settings(home=tmp_path, _env_file=None))).openapi()
 
 
 def operations(document: dict[str, Any]) -> list[tuple[str, str, dict[str, Any]]]:

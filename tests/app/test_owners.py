@@ -1,5 +1,12 @@
+"""Another owner's things do not exist: every route that the document lists is tried with their ids."""
+
 from __future__ import annotations
 
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import httpx
@@ -11,18 +18,74 @@ from app.tables import Base
 from models.scripted import ScriptedEngine
 
 Fixture = Any
+Ids = dict[str, str]
 LINES = "Sam: Is it mended?\nMira: Almost, give me an hour and some light."
-BODIES: dict[str, Any] = {
-    "put /api/characters/{slug}": {"name": "Stolen", "persona": "Stolen."},
-    "put /api/characters/{slug}/lore": [],
-    "patch /api/memories/{memory_id}": {"text": "stolen", "pinned": True},
+TALK = {"model": "char/{slug}", "user": "same", "messages": [{"role": "user", "content": "My cat is Pickle."}]}
+REQUESTS: dict[str, list[dict[str, Any]]] = {
+    "openai_complete": [
+        {"json": TALK},
+        {"json": TALK, "headers": {"X-Session-Id": "{session_id}"}},
+        {"json": TALK | {"metadata": {"session_id": "{session_id}"}}},
+    ],
+    "characters_change": [{"json": {"name": "Stolen", "persona": "Stolen."}}],
+    "characters_change_lore": [{"json": []}],
+    "lines_upload": [{"content": LINES}],
+    "lines_delete_lines": [{}, {"params": {"import_id": "{import_id}"}}],
+    "sessions_create": [{"json": {"character": "{slug}", "user": "same"}}],
+    "sessions_list_sessions": [{"params": {"character": "{slug}"}}, {"params": {"before": "{session_id}"}}],
+    "memories_list_memories": [{"params": {"character": "{slug}"}}],
+    "memories_change": [{"json": {"text": "stolen", "pinned": True}}],
 }
+"""What a route is asked with, where it takes more than its path; a name in braces is an id."""
+NOBODY: Ids = {
+    "slug": "nobody",
+    "name": "char/nobody",
+    "import_id": "0" * 32,
+    "line_id": "987654321",
+    "memory_id": "987654321",
+    "session_id": "0" * 32,
+    "message_id": "0" * 32,
+    "turn_id": "0" * 32,
+}
+ID_LIKE = re.compile(
+    r"(^|[_-])(ids?|slug|character|session|message|turn|memory|parent|leaf|import|before|after)$", re.I
+)
+NO_IDS = {
+    "after": "a slug or a number to go on from, within what is one's own",
+    "tool_call_id": "the client's own",
+    "openai_complete id": "of a tool call, the client's own",
+    "stop_token_ids": "of the language model's words",
+    "characters_create slug": "the new one's",
+    "memories_list_memories before": "a number to go on from",
+}
+"""Fields that look like ids and name nothing that somebody owns."""
 
 
-async def chat(http: httpx.AsyncClient, engine: ScriptedEngine, slug: str = "mira", **headers: str) -> httpx.Response:
-    engine.replies.append("Aye.")
-    body = {"model": f"char/{slug}", "user": "same", "messages": [{"role": "user", "content": "My cat is Pickle."}]}
-    return await http.post("/v1/chat/completions", json=body, headers=headers)
+@dataclass(frozen=True)
+class Route:
+    """A route as the document has it, and one request to it."""
+
+    method: str
+    path: str
+    name: str
+    request: dict[str, Any]
+
+    @property
+    def places(self) -> list[str]:
+        """The ids that it takes."""
+        return sorted(set(re.findall(r"\{(\w+)\}", self.path + json.dumps(self.request, ensure_ascii=False))))
+
+    async def ask(self, http: httpx.AsyncClient, ids: Ids) -> httpx.Response:
+        """Ask it with these ids."""
+
+        def filled(value: Any) -> Any:
+            if isinstance(value, dict):
+                return {key: filled(inner) for key, inner in value.items()}
+            return re.sub(r"\{(\w+)\}", lambda found: ids[found[1]], value) if isinstance(value, str) else value
+
+        request = filled(self.request)
+        headers = {"If-Match": "*"} | request.pop("headers", {})
+        return await http.request(self.method, filled(self.path), headers=headers, **request)
 
 
 @pytest.fixture
@@ -38,107 +101,170 @@ async def bo(as_owner: Fixture) -> httpx.AsyncClient:
 
 
 @pytest.fixture
-async def ids(ana: httpx.AsyncClient, engine: ScriptedEngine, mira: dict[str, Any]) -> dict[str, str]:
+async def ids(ana: httpx.AsyncClient, engine: ScriptedEngine, mira: dict[str, Any]) -> Ids:
     """One of everything that has an id, ana's."""
-    assert (await ana.post("/api/characters", json=mira)).status_code == 201
-    upload = await ana.post("/api/characters/mira/lines", content=LINES)
-    turn = await chat(ana, engine)
+    return await world(ana, engine, mira)
+
+
+async def chat(http: httpx.AsyncClient, engine: ScriptedEngine, slug: str = "mira", **headers: str) -> httpx.Response:
+    engine.replies.append("Aye.")
+    return await http.post("/v1/chat/completions", json=TALK | {"model": f"char/{slug}"}, headers=headers)
+
+
+async def world(http: httpx.AsyncClient, engine: ScriptedEngine, mira: dict[str, Any]) -> Ids:
+    assert (await http.post("/api/characters", json=mira)).status_code == 201
+    upload = await http.post("/api/characters/mira/lines", content=LINES)
+    turn = await chat(http, engine)
+    session = turn.headers["x-session-id"]
     return {
         "slug": "mira",
         "name": "char/mira",
         "import_id": upload.json()["id"],
-        "line_id": str((await ana.get("/api/characters/mira/lines")).json()["items"][0]["id"]),
-        "session_id": turn.headers["x-session-id"],
+        "line_id": str((await http.get("/api/characters/mira/lines")).json()["items"][0]["id"]),
+        "session_id": session,
+        "message_id": (await http.get(f"/api/sessions/{session}")).json()["branch"][0]["id"],
         "turn_id": turn.headers["x-moodline-turn"],
-        "memory_id": str((await ana.get("/api/memories")).json()["items"][0]["id"]),
+        "memory_id": str((await http.get("/api/memories")).json()["items"][0]["id"]),
     }
 
 
-async def everything(services: Services) -> dict[str, list[str]]:
-    """Every row of every table."""
+async def everything(services: Services) -> dict[str, str]:
+    """A digest of every row of every table."""
     async with services.db.read() as db:
-        tables = Base.metadata.sorted_tables
-        return {table.name: sorted(map(str, await db.execute(select(table)))) for table in tables}
+        found = {
+            table.name: sorted(map(repr, await db.execute(select(table)))) for table in Base.metadata.sorted_tables
+        }
+    return {
+        table: f"{len(rows)} rows, {hashlib.sha256(repr(rows).encode()).hexdigest()}" for table, rows in found.items()
+    }
 
 
-async def routes_with_ids(http: httpx.AsyncClient) -> list[tuple[str, str]]:
-    paths = (await http.get("/openapi.json")).json()["paths"]
-    found = [(method, path) for path, methods in paths.items() for method in methods if "{" in path]
-    # What takes things away comes last, so that it is still there for those before.
-    return sorted(found, key=lambda route: (route[0] == "delete", -route[1].count("/")))
+def routes(document: dict[str, Any]) -> list[Route]:
+    """Every request that names an id. What takes things away comes last, and what brings it back right after."""
+    found = [
+        Route(method, path, what["operationId"], request)
+        for path, methods in document["paths"].items()
+        for method, what in methods.items()
+        for request in REQUESTS.get(what["operationId"], [{}])
+    ]
+    found = [route for route in found if route.places]
+
+    def order(route: Route) -> tuple[Any, ...]:
+        path = route.path.removesuffix("/restore")
+        return (route.method == "delete" or path != route.path, -path.count("/"), path, path != route.path)
+
+    return sorted(found, key=order)
 
 
-async def ask(http: httpx.AsyncClient, method: str, path: str, ids: dict[str, str]) -> httpx.Response:
-    more: dict[str, Any] = {"content": LINES} if path.endswith("/lines") and method == "post" else {}
-    if f"{method} {path}" in BODIES:
-        more = {"json": BODIES[f"{method} {path}"]}
-    return await http.request(method, path.format_map(ids), headers={"If-Match": "*"}, **more)
+def fields_that_look_like_ids(document: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """The operations' parameters and body fields that seem to name something."""
+    for methods in document["paths"].values():
+        for what in methods.values():
+            names = {parameter["name"] for parameter in what.get("parameters", []) if parameter["in"] != "path"}
+            for content in what.get("requestBody", {}).get("content", {}).values():
+                names |= set(properties(document, content.get("schema", {})))
+            yield from ((what["operationId"], name) for name in names if ID_LIKE.search(name))
 
 
-async def test_nothing_of_another_owner_is_found_by_any_route(
-    ana: httpx.AsyncClient, bo: httpx.AsyncClient, ids: dict[str, str], services: Services, mira: dict[str, Any]
+def properties(document: dict[str, Any], schema: Any, seen: frozenset[str] = frozenset()) -> Iterator[str]:
+    """The names of all properties of a schema, nested ones too."""
+    if isinstance(schema, list):
+        for inner in schema:
+            yield from properties(document, inner, seen)
+    if not isinstance(schema, dict):
+        return
+    name = str(schema.get("$ref", "")).rpartition("/")[2]
+    if name and name not in seen:
+        yield from properties(document, document["components"]["schemas"][name], seen | {name})
+    yield from schema.get("properties", {})
+    for key, inner in schema.items():
+        if key not in ("examples", "example", "default"):
+            yield from properties(document, inner if key != "properties" else list(inner.values()), seen)
+
+
+def told(answer: httpx.Response, ids: Ids) -> tuple[int, str, list[str]]:
+    """An answer without the ids that were asked for."""
+    text = answer.text
+    for value in sorted(ids.values(), key=len, reverse=True):
+        text = re.sub(rf"(?<!\w){re.escape(value)}(?!\w)", "…", text)
+    return answer.status_code, text, sorted(set(answer.headers) - {"content-length"})
+
+
+async def refused_like_nothing(http: httpx.AsyncClient, route: Route, ids: Ids, nobody: Ids) -> None:
+    theirs, none = await route.ask(http, ids), await route.ask(http, nobody)
+    assert theirs.status_code == 404, (route, theirs.status_code, theirs.text)
+    assert told(theirs, ids) == told(none, nobody), route
+    assert "Pickle" not in theirs.text
+
+
+def test_the_sweep_knows_every_id_that_a_route_takes(document: dict[str, Any]) -> None:
+    for route in routes(document):
+        unknown = set(route.places) - set(NOBODY)
+        assert not unknown, f"{route.name} takes {unknown}: let `world` make one and NOBODY name one that is not there"
+    asked = {name: json.dumps(requests) for name, requests in REQUESTS.items()}
+    for operation, name in fields_that_look_like_ids(document):
+        if name in NO_IDS or f"{operation} {name}" in NO_IDS:
+            continue
+        known = re.search(rf'"{name}": "[^"]*\{{', asked.get(operation, ""), re.I)
+        assert known, f"{operation} takes {name!r}: say in REQUESTS how it is asked for, or in NO_IDS why it is none"
+    assert set(REQUESTS) <= {what["operationId"] for methods in document["paths"].values() for what in methods.values()}
+
+
+async def test_nothing_of_another_owner_is_found_changed_or_told_apart_from_nothing(
+    document: dict[str, Any], bo: httpx.AsyncClient, ids: Ids, services: Services
 ) -> None:
     before = await everything(services)
-    routes = await routes_with_ids(ana)
-    assert len(routes) >= 18
-    for method, path in routes:
-        answer = await ask(bo, method, path, ids)
-        assert answer.status_code == 404, (method, path, answer.text)
-        assert "Pickle" not in answer.text
-    assert await everything(services) == before
-    assert (await bo.post("/api/characters", json=mira)).status_code == 201
+    for route in routes(document):
+        await refused_like_nothing(bo, route, ids, NOBODY)
+        assert await everything(services) == before, route
+
+
+async def test_ones_own_things_are_no_door_to_anothers(
+    document: dict[str, Any],
+    bo: httpx.AsyncClient,
+    ids: Ids,
+    services: Services,
+    engine: ScriptedEngine,
+    mira: dict[str, Any],
+) -> None:
+    own = await world(bo, engine, mira)
     before = await everything(services)
-    # A character of one's own must not be the door to what hangs on another's.
-    for method, path in routes:
-        if path.count("{") == 2:
-            answer = await ask(bo, method, path, ids)
-            assert answer.status_code == 404, (method, path, answer.text)
-    await bo.delete("/api/characters/mira/lines", params={"import_id": ids["import_id"]})
-    after = await everything(services)
-    assert after["lines"] == before["lines"]
+    for route in routes(document):
+        for place in set(route.places) - {"slug", "name"}:
+            # A slug of the other's is a slug of one's own.
+            await refused_like_nothing(bo, route, own | {place: ids[place]}, own | {place: NOBODY[place]})
+            assert await everything(services) == before, (route, place)
 
 
 async def test_the_owner_itself_is_let_in_by_every_one_of_those_routes(
-    ana: httpx.AsyncClient, ids: dict[str, str]
+    document: dict[str, Any], ana: httpx.AsyncClient, bo: httpx.AsyncClient, ids: Ids, engine: ScriptedEngine
 ) -> None:
-    """Else the test above would pass on a server where everything is a 404."""
-    for method, path in await routes_with_ids(ana):
-        if path.endswith("/restore"):
-            continue
-        answer = await ask(ana, method, path, ids)
-        assert answer.status_code in (200, 202, 204), (method, path, answer.text)
-    assert (await ask(ana, "post", "/api/characters/{slug}/restore", ids)).status_code == 200
-
-
-async def test_a_deleted_character_is_not_restored_for_another_owner(
-    ana: httpx.AsyncClient, bo: httpx.AsyncClient, ids: dict[str, str]
-) -> None:
-    await ask(ana, "delete", "/api/characters/{slug}", ids)
-    assert (await ask(bo, "post", "/api/characters/{slug}/restore", ids)).status_code == 404
+    """Else the tests above would pass on a server where everything is a 404."""
+    engine.replies += ["Aye."] * 50
+    for route in routes(document):
+        if route.path.endswith("/restore"):
+            await refused_like_nothing(bo, route, ids, NOBODY)
+        answer = await route.ask(ana, ids)
+        assert answer.is_success, (route, answer.status_code, answer.text)
 
 
 @pytest.mark.usefixtures("ids")
-async def test_lists_hold_only_ones_own(ana: httpx.AsyncClient, bo: httpx.AsyncClient) -> None:
-    for path in ("/api/characters", "/api/sessions", "/api/memories", "/api/memories?user=same"):
-        assert len((await ana.get(path)).json()["items"]) == 1, path
-        assert (await bo.get(path)).json()["items"] == [], path
-    for path in ("/api/sessions?character=mira", "/api/memories?character=mira"):
-        assert (await bo.get(path)).status_code == 404, path
-    assert "char/mira" not in (await bo.get("/v1/models")).text
-
-
-async def test_another_owners_session_is_neither_continued_nor_told_apart_from_none(
-    bo: httpx.AsyncClient, ids: dict[str, str], engine: ScriptedEngine, services: Services, mira: dict[str, Any]
+async def test_lists_hold_only_ones_own(
+    document: dict[str, Any], ana: httpx.AsyncClient, bo: httpx.AsyncClient, ids: Ids
 ) -> None:
-    stranger = await chat(bo, engine)
-    assert (stranger.status_code, stranger.json()["error"]["code"]) == (404, "model_not_found")
-    await bo.post("/api/characters", json=mira)
-    before = await everything(services)
-    theirs = await chat(bo, engine, **{"x-session-id": ids["session_id"]})
-    none = await chat(bo, engine, **{"x-session-id": "0" * 32})
-    assert theirs.status_code == none.status_code == 404
-    assert theirs.text.replace(ids["session_id"], "") == none.text.replace("0" * 32, "")
-    assert await everything(services) == before
+    theirs = {value for name, value in ids.items() if name not in ("line_id", "memory_id")} | {"Pickle"}
+    lists = [
+        path
+        for path, methods in document["paths"].items()
+        if path.startswith(("/api/", "/v1/")) and "{" not in path and "get" in methods
+    ]
+    assert len(lists) >= 4
+    for path in lists:
+        for query in ("", "?user=same", "?q=Pickle", "?q=mira", "?deleted=true"):
+            mine = await bo.get(path + query)
+            assert mine.status_code == 200, (path, query, mine.text)
+            assert not [value for value in theirs if value in mine.text], (path, query)
+        assert [value for value in theirs if value in (await ana.get(path)).text], path
 
 
 async def test_owners_whose_users_have_the_same_name_share_nothing_of_a_shared_character(
