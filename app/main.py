@@ -15,6 +15,8 @@ from app.bond.router import router as bonds
 from app.characters.router import router as characters
 from app.chat.router import router as openai
 from app.chat.traces import router as traces
+from app.chat.turns import router as turns
+from app.chat.under_way import UnderWay
 from app.lines.router import router as lines
 from app.memory.router import router as memories
 from app.reindex import keep_embedded
@@ -37,6 +39,7 @@ def create_app(parts: Services) -> FastAPI:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            await app.state.under_way.close()
             await parts.engine.close()
             await parts.db.close()
 
@@ -48,6 +51,7 @@ def create_app(parts: Services) -> FastAPI:
         generate_unique_id_function=openapi.operation_id,
     )
     app.state.services = parts
+    app.state.under_way = UnderWay(parts)
     for router in (
         openai,  # /v1/chat/completions, /v1/models
         characters,  # /api/characters
@@ -55,6 +59,7 @@ def create_app(parts: Services) -> FastAPI:
         sessions,  # /api/sessions
         memories,  # /api/memories
         bonds,  # /api/bonds
+        turns,  # /api/turns/{id}
         traces,  # /api/turns/{id}/trace
         health.router,  # /healthz, /readyz, /metrics
     ):

@@ -11,6 +11,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 Strategy = Literal["calibrated", "ordinary", "c-a", "c-m", "s-s", "s-e"]
 Layout = Literal["late", "classic"]
+OnDisconnect = Literal["abort", "finish"]
 
 
 class Settings(BaseSettings):
@@ -72,6 +73,14 @@ class Settings(BaseSettings):
     )
     tokens_per_minute: int = Field(0, ge=0, description="Tokens a minute of such a key, prompts and replies; 0: any.")
     streams: int = Field(64, ge=0, description="Replies at once of such a key; 0: any.")
+
+    finish_seconds: float = Field(
+        300, ge=0, description="How long a turn goes on after its client left, where it is to be finished."
+    )
+    replay_hours: float = Field(
+        24, gt=0, description="How long ended turns, and answers to calls with an `Idempotency-Key`, can be had again."
+    )
+
     max_body_bytes: int = Field(4 * 2**20, ge=1024, description="Largest JSON request body.")
     max_upload_bytes: int = Field(64 * 2**20, ge=1024, description="Largest file of lines.")
     max_message_chars: int = Field(32_000, ge=1, description="Longest single message.")

@@ -18,7 +18,8 @@ from models.prompt import Prompt
 from models.scene import Lore, Message, Scene
 from retrieval.cache import Stamp
 
-Outcome = Literal["finished", "hung_up", "failed"]
+Outcome = Literal["finished", "hung_up", "failed", "cancelled"]
+Mode = Literal["say", "regenerate", "continue", "impersonate"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from app.settings import Layout, Strategy
+from app.settings import Layout, OnDisconnect, Strategy
 from app.text import STORABLE, Text, clean
 
 Role = Literal["system", "developer", "user", "assistant", "tool", "function"]
@@ -118,6 +118,7 @@ class Extensions(BaseModel):
     window: Annotated[int, Field(ge=2, le=1000)] | None = None
     stage: Annotated[str, StringConstraints(max_length=100), STORABLE] | None = None
     trace: bool | None = None
+    on_disconnect: OnDisconnect | None = None
 
 
 User = Annotated[str, StringConstraints(max_length=200), STORABLE]

@@ -9,6 +9,7 @@ from sqlalchemy import or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.bond.store import lock_bond, step_bond
+from app.chat import progress
 from app.chat.ask import Outcome, Turn
 from app.chat.resolve import in_scope
 from app.chat.speak import Speech
@@ -55,6 +56,8 @@ async def remember(services: Services, turn: Turn, speeches: Sequence[Speech], o
             await _place_memory(db, turn, memory, before, grown)
             await _count(db, turn, session, grown, bond)
             await _touch_recalled(db, turn)
+            ids = {"message_id": grown.said.id, "reply_id": grown.answers[0].id}
+            await progress.end(db, turn.id, speeches[0], outcome, **ids)
             db.add(
                 Trace(
                     id=turn.id,

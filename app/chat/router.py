@@ -14,6 +14,7 @@ from app.characters.store import find, visible
 from app.chat.admit import admit, charge, until_said
 from app.chat.answer import Answer, completion
 from app.chat.ask import Ask, Turn
+from app.chat.attendance import leave_of, while_connected
 from app.chat.bare import speak_bare
 from app.chat.checks import check_request
 from app.chat.events import count_tokens, events
@@ -26,6 +27,7 @@ from app.chat.speak import Speech
 from app.chat.sse import EventStream
 from app.chat.trace import summary
 from app.chat.turn import prepare, take_turn
+from app.chat.under_way import UnderWayDep
 from app.errors import NotFound
 from app.services import Services, ServicesDep
 from app.tables import Character
@@ -40,7 +42,9 @@ async def complete(
     request: Request,
     caller: CallerDep,
     services: ServicesDep,
+    under_way: UnderWayDep,
     x_session_id: Annotated[str | None, Header(description="The session to continue.", max_length=64)] = None,
+    idempotency_key: Annotated[str | None, Header()] = None,
 ) -> Response:
     """Talk with a character (`char/<slug>`), or with the bare language model.
 
@@ -53,17 +57,23 @@ async def complete(
     with place.leave as leave:
         if body.model.startswith(PREFIX):
             ask = read_ask(body, caller, services, body.model.removeprefix(PREFIX), x_session_id)
-            answer = await _in_character(services, body, ask, place.waited)
+            turn = await _prepare(services, ask, place.waited)
+            answer = _in_character(services, body, turn)
         else:
-            answer = await _bare(services, body, caller.owner)
+            turn, answer = None, await _bare(services, body, caller.owner)
         leave.callback(charge, services, caller, answer.speeches)
         answer = replace(answer, pieces=until_said(leave.pop_all(), answer.pieces))
+    if turn:
+        gone = leave_of(services, body.moodline.on_disconnect, stateful=turn.ask.session_id is not None)
+        running = under_way.begin(turn, answer.speeches, answer.pieces, gone, key=idempotency_key)
+        answer = replace(answer, pieces=running.pieces())
     # Waiting for the first piece makes an engine that is down a 503 instead of a broken 200.
-    first = await anext(answer.pieces, Piece())
+    async with while_connected(request):
+        first = await anext(answer.pieces, Piece())
     if body.stream:
         counted = body.stream_options is not None and bool(body.stream_options.include_usage)
         return EventStream(events(answer, first, counted=counted), answer.pieces, answer.headers)
-    async with aclosing(answer.pieces) as rest:
+    async with while_connected(request), aclosing(answer.pieces) as rest:
         pieces = [first, *[piece async for piece in rest]]
     count_tokens(answer.speeches)
     return JSONResponse(completion(answer, pieces), headers=answer.headers)
@@ -93,9 +103,9 @@ async def read_model(name: str, caller: CallerDep, services: ServicesDep) -> dic
     return _model(name, int(row.created_at.timestamp()))
 
 
-async def _in_character(services: Services, body: ChatRequest, ask: Ask, waited: float) -> Answer:
-    turn, speeches = await _prepare(services, ask, waited), [Speech() for _ in range(ask.choices)]
-    headers = {"x-moodline-turn": turn.id, "x-session-id": turn.session_id} if ask.store else {}
+def _in_character(services: Services, body: ChatRequest, turn: Turn) -> Answer:
+    speeches = [Speech() for _ in range(turn.ask.choices)]
+    headers = {"x-moodline-turn": turn.id, "x-session-id": turn.session_id} if turn.ask.store else {}
     return Answer(
         body.model,
         services.engine.name,

@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 
-from app.chat.ask import Turn
+from app.chat.ask import Outcome, Turn
 from app.chat.piece import Piece
 from app.services import Services
 from models.engine import CallPart, Finish, Sampling, Token
@@ -22,7 +22,8 @@ WARMER = 0.3
 class Speech:
     """What has been said so far. `said` is what was handed out, `hidden` the thoughts that were not.
 
-    With `called` tools were called, so this is not yet the answer.
+    With `called` tools were called, so this is not yet the answer. `outcome` is None while it goes on; whoever ends it
+    early says beforehand what that is to be called. `error` is what broke it off. `remembered` once it is stored.
     """
 
     said: str = ""
@@ -30,6 +31,9 @@ class Speech:
     called: bool = False
     attempts: int = 0
     finish: Finish | None = None
+    outcome: Outcome | None = None
+    error: BaseException | None = None
+    remembered: bool = False
     echoes: list[str] = field(default_factory=list)
 
 

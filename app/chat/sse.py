@@ -1,4 +1,5 @@
-"""Server-sent events in the form OpenAI clients parse: `data:` lines only, never `id:`, `event:` or `retry:`."""
+"""Server-sent events. Those under /v1 are `data:` lines only, as OpenAI clients parse them: never `id:`, `event:` or
+`retry:`. Those of a native turn have names and ids."""
 
 from __future__ import annotations
 
@@ -13,9 +14,10 @@ from starlette.types import Receive, Scope, Send
 DONE = "data: [DONE]\n\n"
 
 
-def event(body: dict[str, Any]) -> str:
+def event(body: dict[str, Any], *, name: str = "", number: str = "") -> str:
     """One event; JSON escapes line breaks, so it is always a single `data:` line."""
-    return f"data: {json.dumps(body, ensure_ascii=False, separators=(',', ':'))}\n\n"
+    head = (f"id: {number}\n" if number else "") + (f"event: {name}\n" if name else "")
+    return f"{head}data: {json.dumps(body, ensure_ascii=False, separators=(',', ':'))}\n\n"
 
 
 class EventStream(StreamingResponse):

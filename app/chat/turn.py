@@ -13,7 +13,7 @@ from dataclasses import asdict, replace
 
 import anyio
 
-from app.chat.ask import Ask, Outcome, Turn
+from app.chat.ask import Ask, Turn
 from app.chat.feeling import feel
 from app.chat.interleave import interleave
 from app.chat.piece import Piece
@@ -81,23 +81,24 @@ async def _with_room_for_calls(services: Services, ask: Ask) -> Ask:
 
 async def take_turn(services: Services, turn: Turn, speeches: Sequence[Speech]) -> AsyncGenerator[Piece, None]:
     """Speak, as many replies at once as there are `speeches`, and remember what was said however it ends: to the end,
-    hung up on, or broken off.
+    hung up on, cancelled, or broken off.
 
     Nothing is stored when nothing was said; then `EngineError` is what the caller sees.
     """
-    outcome: Outcome = "hung_up"
     choices = [speak(services, turn, speech, choice) for choice, speech in enumerate(speeches)]
     try:
         async with aclosing(interleave(choices)) as pieces:
             async for piece in pieces:
                 yield piece
-        outcome = "finished"
-    except EngineError:
-        outcome = "failed"
+        speeches[0].outcome = "finished"
+    except EngineError as error:
+        speeches[0].outcome, speeches[0].error = "failed", error
         raise
     finally:
+        speeches[0].outcome = outcome = speeches[0].outcome or "hung_up"
         if said := [speech for speech in speeches if speech.said and not speech.called]:
             # A hang-up cancels this task again at its next await; the shield lets the transaction end.
             with anyio.CancelScope(shield=True):
                 await remember(services, turn, said, outcome)
+                speeches[0].remembered = True
         observe_turn(turn.watch.spans, outcome)

@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import logging.handlers
+import socket
+from contextlib import suppress
+from typing import Any
 
 import uvicorn
 from rich.markup import escape
@@ -24,7 +27,7 @@ def run() -> None:
     _log_to_file(parts.settings)
     asyncio.run(_prepare(parts))
     _greet(parts.settings)
-    uvicorn.run(
+    config = uvicorn.Config(
         create_app(parts),
         host=parts.settings.host,
         port=parts.settings.port,
@@ -33,6 +36,21 @@ def run() -> None:
         access_log=False,
         timeout_graceful_shutdown=SECONDS_TO_FINISH,
     )
+    server = Server(config)
+    with suppress(KeyboardInterrupt):
+        server.run()
+    if not server.started:
+        raise SystemExit(1)
+
+
+class Server(uvicorn.Server):
+    """A server whose turns that go on without a client have as long to end as those that somebody listens to."""
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Tell them, then as uvicorn does."""
+        app: Any = self.config.app
+        app.state.under_way.close_within(self.config.timeout_graceful_shutdown or 0)
+        await super().shutdown(sockets)
 
 
 async def _prepare(parts: Services) -> None:

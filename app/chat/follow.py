@@ -1,0 +1,81 @@
+"""Follow a turn from any point on, whichever process speaks it, also after it has ended."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+
+from app.chat import progress
+from app.chat.progress import TurnOut
+from app.chat.running import Running
+from app.chat.under_way import UnderWay
+from app.services import Services
+
+LOOK_EVERY = 0.25
+"""Seconds between two looks at the row of a turn that another process speaks."""
+QUIET_SECONDS = 15.0
+"""After which a follower is told that there is nothing new, so that nothing on the way takes the stream for dead."""
+
+
+@dataclass(frozen=True, slots=True)
+class More:
+    """More of the reply, or nothing new for a while. `at` is how many characters of it have been told with this."""
+
+    text: str
+    at: int
+
+
+async def follow(
+    services: Services, under_way: UnderWay, owner: str, turn_id: str, at: int = 0
+) -> AsyncGenerator[More | TurnOut, None]:
+    """What a turn says after its first `at` characters, then how it ended; raises `NotFound`."""
+    running = under_way.find(owner, turn_id)
+    if running:
+        async for more in _follow_here(running, at):
+            at = more.at
+            yield more
+    looks = 0
+    while True:
+        out = await tell(services, under_way, owner, turn_id)
+        if len(out.text) > at or looks * LOOK_EVERY > QUIET_SECONDS:
+            yield More(out.text[at:], max(at, len(out.text)))
+            at, looks = max(at, len(out.text)), 0
+        if out.state != "running":
+            yield out
+            return
+        looks += 1
+        await asyncio.sleep(LOOK_EVERY)
+
+
+async def tell(services: Services, under_way: UnderWay, owner: str, turn_id: str) -> TurnOut:
+    """A turn as it is now; raises `NotFound`."""
+    async with services.db.read() as db:
+        out = progress.show(await progress.read(db, owner, turn_id))
+    running = under_way.find(owner, turn_id)
+    if running and out.state == "running":
+        out.text = running.speech.said
+    return out
+
+
+async def ended(services: Services, under_way: UnderWay, owner: str, turn_id: str) -> TurnOut:
+    """How a turn ended, as soon as it has; raises `NotFound`."""
+    while True:
+        out = await tell(services, under_way, owner, turn_id)
+        if out.state != "running":
+            return out
+        await asyncio.sleep(LOOK_EVERY)
+
+
+async def _follow_here(running: Running, at: int) -> AsyncGenerator[More, None]:
+    async with running.listening():
+        while not running.ended or len(running.speech.said) > at:
+            said = running.speech.said
+            if len(said) > at:
+                yield More(said[at:], len(said))
+                at = len(said)
+                continue
+            try:
+                await asyncio.wait_for(running.changed(), QUIET_SECONDS)
+            except TimeoutError:
+                yield More("", at)

@@ -1,0 +1,121 @@
+"""How far a turn is, as the database tells it to every process: begun, kept up to date, ended, and told."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field
+from sqlalchemy import delete, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.chat.ask import Mode, Outcome, Turn
+from app.chat.speak import Speech
+from app.errors import NotFound
+from app.http import engine_status
+from app.tables import KeyedCall, TurnRecord, now
+from models.engine import EngineError
+
+LOST = timedelta(seconds=30)
+"""A running turn of which nothing was heard for so long is one whose process is gone."""
+GONE = {"message": "The server that spoke this turn is gone; what it had said so far is `text`.", "code": "lost"}
+
+State = Literal["running", "finished", "hung_up", "failed", "cancelled"]
+
+
+class TurnOut(BaseModel):
+    """A turn: while it runs, and for some hours after it has ended."""
+
+    id: str
+    session_id: str
+    mode: Mode
+    state: State = Field(description="running, or how it ended; hung_up: the client left and nobody came back in time")
+    text: str = Field(description="What was said so far.")
+    message_id: str | None = Field(None, description="The user's message, once it is stored.")
+    reply_id: str | None = Field(None, description="The reply, once it is stored.")
+    finish_reason: str | None = None
+    usage: dict[str, int] | None = None
+    error: dict[str, str] | None = Field(None, description="Why it failed: a sentence and a code.")
+    created_at: datetime
+    ended_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """What a process writes about a turn that goes on."""
+
+    id: str
+    text: str
+
+
+async def begin(db: AsyncSession, turn: Turn, mode: Mode, key: str | None) -> None:
+    """A turn begins. `key` is the `Idempotency-Key` of the call that asked for it."""
+    owner = turn.ask.caller.owner
+    db.add(TurnRecord(id=turn.id, owner=owner, user=turn.known.scope.user, session_id=turn.session_id, mode=mode))
+    if key:
+        mine = (KeyedCall.owner == owner, KeyedCall.key == key)
+        await db.execute(update(KeyedCall).where(*mine).values(turn_id=turn.id))
+
+
+async def beat(db: AsyncSession, beats: Iterable[Beat]) -> None:
+    """Turns go on. The rows are taken in one order by everyone, so that two processes never wait crosswise."""
+    for one in sorted(beats, key=lambda one: one.id):
+        running = (TurnRecord.id == one.id, TurnRecord.state == "running")
+        await db.execute(update(TurnRecord).where(*running).values(text=one.text, seen_at=now()))
+
+
+async def end(db: AsyncSession, turn_id: str, speech: Speech, outcome: Outcome, **ids: str) -> None:
+    """A turn has ended; in the transaction that stores what was said, so that both are true or neither is."""
+    finish = asdict(speech.finish) if speech.finish else None
+    error = _told(speech.error) if speech.error else None
+    values = {"state": outcome, "text": speech.said, "finish": finish, "error": error, "ended_at": now(), **ids}
+    await db.execute(update(TurnRecord).where(TurnRecord.id == turn_id).values(**values))
+
+
+async def read(db: AsyncSession, owner: str, turn_id: str) -> TurnRecord:
+    """The record of a turn; raises `NotFound` for one that isn't the owner's."""
+    row = await db.scalar(select(TurnRecord).where(TurnRecord.id == turn_id, TurnRecord.owner == owner))
+    if row is None:
+        raise NotFound(f"You have no turn {turn_id!r}, or it ended too long ago to be told.", code="turn_not_found")
+    return row
+
+
+async def wished_over(db: AsyncSession, turn_ids: Sequence[str]) -> list[str]:
+    """Those of the turns that somebody cancelled."""
+    return list(await db.scalars(select(TurnRecord.id).where(TurnRecord.id.in_(turn_ids), TurnRecord.cancel)))
+
+
+async def prune(db: AsyncSession, hours: float) -> None:
+    """Forget turns and keyed calls that ended long ago; the conversations stay."""
+    before = now() - timedelta(hours=hours)
+    await db.execute(delete(TurnRecord).where(TurnRecord.created_at < before, TurnRecord.state != "running"))
+    await db.execute(delete(TurnRecord).where(TurnRecord.created_at < before, TurnRecord.seen_at < now() - LOST))
+    await db.execute(delete(KeyedCall).where(KeyedCall.created_at < before, KeyedCall.seen_at < now() - LOST))
+
+
+def _told(error: BaseException) -> dict[str, str]:
+    if isinstance(error, EngineError):
+        return {"message": str(error), "code": engine_status(error)[1]}
+    return {"message": "Something broke on our side; the log has it.", "code": "server_error"}
+
+
+def show(row: TurnRecord) -> TurnOut:
+    """A record as it is told. One whose process is gone has failed, whatever it says."""
+    lost = row.state == "running" and row.seen_at < now() - LOST
+    finish: dict[str, Any] = row.finish or {}
+    return TurnOut(
+        id=row.id,
+        session_id=row.session_id,
+        mode=row.mode,
+        state="failed" if lost else row.state,
+        text=row.text,
+        message_id=row.message_id,
+        reply_id=row.reply_id,
+        finish_reason=finish.get("reason"),
+        usage={name: count for name, count in finish.items() if name.endswith("_tokens")} or None,
+        error=GONE if lost else row.error,
+        created_at=row.created_at,
+        ended_at=row.ended_at,
+    )
