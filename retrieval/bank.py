@@ -18,7 +18,7 @@ from retrieval.candidate import Candidate
 from retrieval.emotion import EMOTIONS
 from retrieval.encoder import Vectors
 from retrieval.growing import Growing
-from retrieval.index import Ids, Index
+from retrieval.index import Hit, Ids, Index
 from retrieval.lexical import LexicalIndex, lexical_scores
 from retrieval.neighbours import Neighbours, smoothed
 from retrieval.paper import STRATEGIES, nearest_by_paper
@@ -152,6 +152,10 @@ class Bank:
                 )
                 return self._paper_candidates(near, cosines)
             return self._candidates(query, out, pinned, breadth)
+
+    def nearest(self, query: Query, within: Collection[int], k: int) -> list[Hit]:
+        """The `k` rows of these ids that are nearest by meaning, nearest first; ids that are not here are ignored."""
+        return self._index.search(query.vector[None, :], k, within)[0] if within else []
 
     def _add_contexts(self, ids: Sequence[int] | Ids, contexts: Vectors) -> None:
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -21,9 +21,10 @@ from app.sessions.store import branch_ids
 from app.settings import Strategy
 from app.tables import Line, Memory, Message, now
 from models.scene import Language
-from retrieval.bank import Bank, Query
+from retrieval.bank import BREADTH, Bank, Query
 from retrieval.calibrated import LINES
 from retrieval.candidate import Candidate, Ranked
+from retrieval.index import Hit
 from retrieval.leak import fold, shown
 from retrieval.rank import rank
 from retrieval.terms import terms
@@ -35,14 +36,18 @@ TOLD_CHARACTERS = 200
 FEW_TERMS = 3
 """A message with fewer terms than this is looked up by the words of the talk before it, too."""
 ALREADY_SAID = "its answer is in this conversation already"
+IN_PROMPT = "the prompt shows it already"
+NOT_HERE = "it was not said on this branch, or is deleted"
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What may be recalled, with the rows it comes from."""
+    """What may be recalled, with the rows it comes from; and the nearest of what may not, with the reasons."""
 
     candidates: Sequence[Candidate]
     rows: Mapping[int, Any]
+    left_out: Sequence[Hit] = ()
+    reasons: Mapping[int, str] = field(default_factory=dict)
 
 
 async def recall(services: Services, ask: Ask, known: Known, feeling: Feeling, opening: Opening) -> Recalled:
@@ -65,7 +70,10 @@ async def recall(services: Services, ask: Ask, known: Known, feeling: Feeling, o
         memories=tuple(f"({row.created_at:%Y-%m-%d}) {row.text}" for row in kept),
         memory_ids=tuple(row.id for row in kept),
         considered_lines=tuple(_told(r, key=line_rows[r.id].key, answer=line_rows[r.id].answer) for r in lines),
-        considered_memories=tuple(_told(r, text=memory_rows[r.id].text) for r in memories),
+        considered_memories=tuple(
+            _told(r, text=memory_rows[r.id].text if r.id in memory_rows else "")
+            for r in (*memories, *_left_out(found_memories, len(memories)))
+        ),
     )
 
 
@@ -90,28 +98,34 @@ async def _near_memories(
     bank = await catch_up(
         db, services.memories, known.scope, known.memories, Memory, mine, services.embedding.encoder.dimension
     )
-    out = await _off_path(db, known, mine) | await _in_prompt(db, mine, seen)
+    in_prompt, not_here = await _in_prompt(db, mine, seen), await _off_path(db, known, mine)
+    reasons = {**dict.fromkeys(in_prompt, IN_PROMPT), **dict.fromkeys(not_here, NOT_HERE)}
     pinned = await db.scalars(select(Memory.id).where(*mine, Memory.pinned))
-    candidates = await run_sync(_memory_candidates, services, bank, feeling, strategy, out, frozenset(pinned))
-    columns = select(Memory.id, Memory.text, Memory.created_at, Memory.importance, Memory.uses, Memory.pinned).where(
-        *mine, Memory.id.in_([one.id for one in candidates])
+    candidates, left_out = await run_sync(
+        _memory_candidates, services, bank, feeling, strategy, frozenset(reasons), frozenset(pinned)
     )
-    rows = {row.id: row for row in await db.execute(columns)}
+    # What was deleted is told of by its id alone.
+    near = [*(one.id for one in candidates), *(hit.id for hit in left_out)]
+    ids = [name for name in near if reasons.get(name) != NOT_HERE]
+    columns = select(Memory.id, Memory.text, Memory.created_at, Memory.importance, Memory.uses, Memory.pinned)
+    rows: dict[int, Any] = {row.id: row for row in await db.execute(columns.where(*mine, Memory.id.in_(ids)))}
+    return Found(_aged(candidates, rows), rows, left_out, reasons)
+
+
+def _aged(candidates: Sequence[Candidate], rows: Mapping[int, Any]) -> list[Candidate]:
+    """The candidates that still have rows, with what the rows say."""
     present = now()
-    return Found(
-        [
-            replace(
-                one,
-                age_seconds=max(0.0, (present - rows[one.id].created_at).total_seconds()),
-                importance=rows[one.id].importance,
-                uses=rows[one.id].uses,
-                pinned=rows[one.id].pinned,
-            )
-            for one in candidates
-            if one.id in rows
-        ],
-        rows,
-    )
+    return [
+        replace(
+            one,
+            age_seconds=max(0.0, (present - rows[one.id].created_at).total_seconds()),
+            importance=rows[one.id].importance,
+            uses=rows[one.id].uses,
+            pinned=rows[one.id].pinned,
+        )
+        for one in candidates
+        if one.id in rows
+    ]
 
 
 async def _off_path(db: AsyncSession, known: Known, mine: Sequence[ColumnElement[bool]]) -> frozenset[int]:
@@ -148,13 +162,14 @@ def _memory_candidates(
     strategy: Strategy,
     out: frozenset[int],
     pinned: frozenset[int],
-) -> Sequence[Candidate]:
+) -> tuple[Sequence[Candidate], Sequence[Hit]]:
     vector = feeling.said * SAID_SHARE + feeling.talk * (1 - SAID_SHARE)
     words = terms(feeling.said_text)
     if len(words) < FEW_TERMS:
         words = np.concatenate([words, terms(feeling.talk_text)])
     query = Query((vector / np.linalg.norm(vector)).astype(np.float32), words, feeling.mood)
-    return bank.find(query, strategy, limit=services.settings.recall_memories, without=out, pinned=pinned)
+    limit = services.settings.recall_memories
+    return bank.find(query, strategy, limit=limit, without=out, pinned=pinned), bank.nearest(query, out, BREADTH)
 
 
 def _rank_unsaid(
@@ -173,6 +188,14 @@ def _rank_unsaid(
         said += fresh
         gone = {r.id for r in fresh}
         candidates = [one for one in candidates if one.id not in gone]
+
+
+def _left_out(found: Found, ranked: int) -> list[Ranked]:
+    """What was near but may not be recalled, behind the `ranked`."""
+    return [
+        Ranked(hit.id, hit.score, {"cosine": hit.score}, rank=n, kept=False, reason=found.reasons[hit.id])
+        for n, hit in enumerate(found.left_out, ranked + 1)
+    ]
 
 
 def _line_text(line: Row[Any], language: Language) -> str:

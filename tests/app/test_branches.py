@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import select
 
 from app.bond.store import lock_bond, replay_bond
+from app.chat.recall import NOT_HERE
 from app.reindex import count_waiting, embed_waiting
 from app.services import Services
 from app.sessions.store import Scope
@@ -152,6 +153,14 @@ async def test_what_was_said_on_another_branch_is_neither_recalled_nor_considere
     elsewhere = await considered([("user", "Who is Olive, and who is Pickle?")], "One of my friends.")
     assert "Pickle" in elsewhere
     assert "Olive" not in elsewhere
+
+
+async def test_the_trace_says_that_a_memory_of_another_branch_was_left_out_but_not_what_it_says(say: Any) -> None:
+    cat: Talk = [("user", "My cat is called Pickle."), ("assistant", "Noted.")]
+    await say(cat[:-1], cat[-1][1])
+    away = (await say([("user", "My dog is called Olive.")], "Noted."))["memories"]
+    assert [(memory["text"], memory["reason"]) for memory in away] == [("", NOT_HERE)]
+    assert not away[0]["kept"]
 
 
 async def test_an_edit_by_a_client_that_sends_all_that_followed_again_keeps_what_was_remembered_of_it(

@@ -139,8 +139,11 @@ async def test_what_left_the_window_is_remembered_and_what_is_in_it_is_not_repea
     shown = [message["content"] for message in trace["prompt"] if message["role"] != "system"]
     assert not any("Pickle" in text for text in shown)
     assert "Pickle" in trace["prompt"][-2]["content"]
-    considered = "\n".join(memory["text"] for memory in trace["memories"])
-    assert "pier" not in considered, "an exchange that the prompt shows was considered as a memory too"
+    pier = next(memory for memory in trace["memories"] if "pier" in memory["text"])
+    assert not pier["kept"]
+    assert pier["reason"] == "the prompt shows it already"
+    assert [memory["rank"] for memory in trace["memories"]] == list(range(1, len(trace["memories"]) + 1))
+    assert "pier" not in trace["prompt"][-2]["content"]
 
 
 @pytest.mark.usefixtures("mara")
