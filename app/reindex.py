@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import anyio
@@ -15,9 +15,10 @@ from app.emotions.by_model import ask_model
 from app.errors import Unavailable
 from app.lines.store import line_terms
 from app.memory.felt import feel_unfelt
-from app.memory.formation import memory_terms
+from app.memory.formation import holds, memory_terms
 from app.services import Services
-from app.tables import Floats, Line, Memory
+from app.sessions.store import original
+from app.tables import Floats, Line, Memory, Message
 from models.engine import EngineError
 from retrieval.context import in_context
 from retrieval.emotion import EMOTIONS
@@ -95,13 +96,14 @@ async def _embed_memories(services: Services) -> int:
         earlier = [row.previous_id for row in rows if row.previous_id]
         found = await db.execute(select(Memory.id, Memory.text).where(Memory.id.in_(earlier)))
         before = {row.id: row.text for row in found}
+        heard = await _heard(db, rows)
     if not rows:
         return 0
     texts = [row.text for row in rows]
     vectors = await services.embedding.passages(texts)
     told = [in_context(row.text, before.get(row.previous_id or 0, ""), row.created_at) for row in rows]
     contexts = await services.embedding.passages(told)
-    emotions = await _hear(services, texts, vectors)
+    emotions = await _hear(services, heard, await services.embedding.passages(heard))
     await feel_unfelt(services, rows)
     async with services.db.write() as db:
         for row, vector, context, emotion in zip(rows, vectors, contexts, emotions, strict=True):
@@ -118,6 +120,15 @@ async def _embed_memories(services: Services) -> int:
                 )
             )
     return len(rows)
+
+
+async def _heard(db: AsyncSession, rows: Sequence[Memory]) -> list[str]:
+    """What each memory's emotion is that of: as in a turn, of what the user said; of all that an edited one says."""
+    asked = [row.message_id for row in rows if row.message_id]
+    found = select(Message).where(or_(Message.id.in_(asked), Message.origin_id.in_(asked)))
+    said = {original(row): row.text for row in await db.scalars(found)}
+    texts = [(row.text, said.get(row.message_id or "")) for row in rows]
+    return [said if said and holds(text, said) else text for text, said in texts]
 
 
 async def _hear(services: Services, texts: list[str], vectors: Floats) -> Floats:

@@ -100,11 +100,6 @@ class BankCache:
         with self._lock:
             return self._size()
 
-    def get(self, key: Hashable) -> Entry | None:
-        """The entry as it is, up to date or not; counts as use."""
-        with self._lock:
-            return self._use(key)
-
     def plan(self, key: Hashable, stamp: Stamp) -> Plan:
         """What it takes to search the rows that `stamp` describes; counts as use."""
         with self._lock:
@@ -131,11 +126,6 @@ class BankCache:
                 return None
             entry.bank.add(records.take([n for n, name in enumerate(records.ids) if int(name) not in entry.bank]))
             return self._keep(key, Entry(entry.bank, _stamp_of(entry.bank, stamp)))
-
-    def discard(self, key: Hashable) -> None:
-        """Forget a bank, if there is one."""
-        with self._lock:
-            self._entries.pop(key, None)
 
     def _put(self, key: Hashable, built: Entry) -> Entry:
         with self._lock:

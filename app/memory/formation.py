@@ -23,6 +23,11 @@ def exchange(user: str, said: str, character: str, reply: str) -> str:
     return f"{user}: {said.strip()}\n{character}: {reply.strip()}"
 
 
+def holds(text: str, said: str) -> bool:
+    """Whether a memory's text is still an exchange in which the user said this."""
+    return f": {said.strip()}\n" in text
+
+
 def importance(said: str, emotion: Floats) -> float:
     """How much an exchange matters, 0..1: the user tells of themselves, names figures or dates, or feels strongly."""
     told = 0.4 if _TOLD.search(said) else 0.0

@@ -18,7 +18,7 @@ from app.errors import Unavailable
 from app.main import create_app
 from app.reindex import count_waiting, embed_waiting, keep_embedded
 from app.services import Services
-from app.tables import Line, Memory
+from app.tables import Floats, Line, Memory
 from models.scripted import ScriptedEngine
 from retrieval.emotion import EMOTIONS
 from retrieval.encoder import Encoder, Vectors
@@ -290,3 +290,27 @@ async def test_what_a_turn_leaves_is_felt_by_the_language_model_where_it_is_chos
     assert told["sadness"] == pytest.approx(8 / 9)
     assert told["anger"] == pytest.approx(3 / 9)
     assert memory.encoder == services.recipe
+
+
+async def test_a_memory_is_heard_anew_as_the_turn_heard_it_and_an_edited_one_by_all_it_says(
+    client: httpx.AsyncClient, services: Services, talk: Fixture
+) -> None:
+    async def felt() -> Floats:
+        async with services.db.read() as db:
+            return (await db.scalars(select(Memory))).one().emotion
+
+    async def anew() -> Floats:
+        async with services.db.write() as db:
+            await db.execute(update(Memory).values(encoder="of yore", emotion=np.zeros(len(EMOTIONS), np.float32)))
+        await embed_waiting(services)
+        return await felt()
+
+    answer = "I hate you! Get out of my sight, you disgusting liar!"
+    await talk("mira", "We won, I'm so happy and proud of you!", answer)
+    by_turn = await felt()
+    assert EMOTIONS[int(by_turn.argmax())] == "joy"
+    assert await anew() == pytest.approx(by_turn, abs=0.15)
+    [memory] = (await client.get("/api/memories")).json()["items"]
+    edited = await client.patch(f"/api/memories/{memory['id']}", json={"text": f"Mira: {answer}"})
+    assert edited.status_code == 200, edited.text
+    assert EMOTIONS[int((await anew()).argmax())] == "anger"

@@ -171,3 +171,13 @@ def test_many_may_add_and_search_at_once():
         thread.join()
     assert errors == []
     assert len(bank) == 170
+
+
+def test_the_nearest_of_some_rows_are_told_by_their_cosine():
+    rows = records(50)
+    query = Query(unit(seed=3))
+    cosines = rows.vectors @ query.vector
+    found = bank_of(rows).nearest(query, {3, 9, 27, 999}, 2)
+    assert [hit.id for hit in found] == sorted((3, 9, 27), key=lambda name: -cosines[name - 1])[:2]
+    assert [hit.score for hit in found] == pytest.approx([cosines[hit.id - 1] for hit in found], abs=1e-6)
+    assert bank_of(rows).nearest(query, (), 2) == []
