@@ -12,17 +12,18 @@ _CLOSE = {"<think>": "</think>", "<thinking>": "</thinking>"}
 class ReplyFilter:
     """Feed it pieces; it gives back what people may see, as soon as that is certain.
 
-    `<think>…</think>` goes to `hidden`. A leading `Name:` (either colon) of one of `names` is dropped. `fates` tells of
-    every character that was settled, in order, whether it was shown.
+    `<think>…</think>` goes to `hidden`. A leading `Name:` (either colon) of one of `names` is dropped. Where the reply
+    is `begun`, what comes is its middle: neither a name nor white space is taken from it. `fates` tells of every
+    character that was settled, in order, whether it was shown.
     """
 
-    def __init__(self, names: Iterable[str]) -> None:
+    def __init__(self, names: Iterable[str], *, begun: bool = False) -> None:
         spelled = "|".join(re.escape(name) for name in names if name)
         self._label = re.compile(rf"\s*(?:{spelled})\s*[:：]\s*") if spelled else None
         self._longest_label = max((len(name) for name in names if name), default=0) + 4
         self._buffer = ""
         self._closing = ""
-        self._begun = False
+        self._begun = begun
         self._start = ""
         self._unsettled = list[bool]()
         self.fates = list[bool]()

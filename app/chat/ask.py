@@ -27,6 +27,7 @@ class Ask:
     """What a caller wants. `messages` end with the user's; `budget` is the prompt's share of the context.
 
     `calls` are calls of tools that followed, with their results; they go after the prompt and are stored nowhere.
+    `begun` is what the reply to the last message already begins with; only what comes after it is told, all is stored.
     `stage` names one of the character's for this turn only, whatever the bond says; empty for none.
     """
 
@@ -45,6 +46,7 @@ class Ask:
     choices: int = 1
     stage: str | None = None
     calls: tuple[Message, ...] = ()
+    begun: str = ""
 
 
 @dataclass(frozen=True, slots=True)

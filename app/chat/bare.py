@@ -22,6 +22,8 @@ def speak_bare(
 ) -> AsyncGenerator[Piece, None]:
     """Pieces of as many replies as there are `speeches`, which are kept up to date."""
     messages = [to_engine(message) for message in body.messages]
+    if body.begins_anew:
+        messages.append(Message("assistant", ""))
     sampling = read_sampling(body, services)
     return interleave(
         [

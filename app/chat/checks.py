@@ -31,6 +31,7 @@ def check_request(body: ChatRequest, engine: Engine) -> None:
         raise BadRequest(
             "`response_format` of type json_schema needs a `json_schema`.", param="response_format.json_schema"
         )
+    _check_who_speaks(body)
     _check_tools(body)
     _check_abilities(body, engine)
 
@@ -71,6 +72,28 @@ def _check_part(kind: str, text: str | None, place: str) -> None:
         )
     if text is None:
         raise BadRequest(f"The content part has no `{kind}`.", param=f"{place}.{kind}")
+
+
+def _check_who_speaks(body: ChatRequest) -> None:
+    """vLLM's two flags, as vLLM has them, but that a last message of the assistant's is gone on with by default."""
+    last = body.messages[-1]
+    begun = last.role == "assistant" and not last.tool_calls and bool(last.text)
+    if body.add_generation_prompt and body.continue_final_message:
+        raise BadRequest(
+            "`add_generation_prompt` and `continue_final_message` exclude each other; set one of them to false.",
+            param="continue_final_message",
+        )
+    if body.continue_final_message and not begun:
+        raise BadRequest(
+            "`continue_final_message` needs a last message of the assistant's, with text.",
+            param="continue_final_message",
+        )
+    if body.add_generation_prompt is False and not begun:
+        raise BadRequest(
+            "Without a generation prompt nobody would speak: `add_generation_prompt: false` needs a last message of "
+            "the assistant's to continue.",
+            param="add_generation_prompt",
+        )
 
 
 def _check_tools(body: ChatRequest) -> None:

@@ -119,6 +119,7 @@ class Extensions(BaseModel):
     stage: Annotated[str, StringConstraints(max_length=100), STORABLE] | None = None
     trace: bool | None = None
     on_disconnect: OnDisconnect | None = None
+    task: bool | None = None
 
 
 User = Annotated[str, StringConstraints(max_length=200), STORABLE]
@@ -166,6 +167,8 @@ class ChatRequest(BaseModel):
     stop_token_ids: Annotated[list[Annotated[int, Field(ge=0, lt=2**31)]], Field(max_length=128)] | None = None
     include_stop_str_in_output: bool | None = None
     stop: Stop | Annotated[list[Stop], Field(max_length=16)] | None = None
+    add_generation_prompt: bool | None = None
+    continue_final_message: bool | None = None
     n: Annotated[int, Field(ge=1, le=128)] | None = None
     user: User | None = None
     safety_identifier: User | None = None
@@ -194,6 +197,12 @@ class ChatRequest(BaseModel):
     def reply_tokens(self) -> int | None:
         """The limit of the reply, the newer name winning."""
         return self.max_tokens if self.max_completion_tokens is None else self.max_completion_tokens
+
+    @property
+    def begins_anew(self) -> bool:
+        """Whether the assistant is to begin another message after its own, where it would go on with that."""
+        begun = bool(self.messages) and self.messages[-1].role == "assistant" and not self.messages[-1].tool_calls
+        return begun and (self.add_generation_prompt is True or self.continue_final_message is False)
 
     @property
     def session_id(self) -> str | None:

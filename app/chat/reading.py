@@ -2,24 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from app.auth import Caller
 from app.chat.ask import Ask
 from app.chat.calls import exchange_under_way, is_talk, to_engine
-from app.chat.protocol import ChatRequest
+from app.chat.protocol import ChatMessage, ChatRequest
+from app.chat.tasks import task_of
 from app.errors import BadRequest
 from app.services import Services
 from models.engine import Sampling, Tools
+from models.scene import Message
+
+
+def is_task(body: ChatRequest) -> bool:
+    """Whether a request is no part of a talk, as it says itself or as `tasks` knows it."""
+    if body.moodline.task is not None:
+        return body.moodline.task
+    return task_of([to_engine(message) for message in body.messages]) is not None
 
 
 def read_ask(body: ChatRequest, caller: Caller, services: Services, slug: str, session: str | None) -> Ask:
     """What a request asks of a character.
 
     Raises:
-        BadRequest: the last message isn't a user's, or a message is empty or over the limit.
+        BadRequest: no message is a user's, the last of these is empty, or one is over the limit.
     """
     settings = services.settings
     _check_messages(body, settings.max_message_chars)
-    talk = tuple(to_engine(message) for message in body.messages if is_talk(message))
+    talk, begun = _talk(body.messages)
     system = "\n\n".join(m.text for m in body.messages if m.role in ("system", "developer") and m.text.strip())
     sampling = read_sampling(body, services)
     extensions = body.moodline
@@ -39,7 +50,18 @@ def read_ask(body: ChatRequest, caller: Caller, services: Services, slug: str, s
         choices=body.n or 1,
         stage=extensions.stage,
         calls=exchange_under_way(body.messages),
+        begun=begun,
     )
+
+
+def _talk(messages: Sequence[ChatMessage]) -> tuple[tuple[Message, ...], str]:
+    """What was said, up to the user's last message, and what the reply to it already begins with.
+
+    Messages without text say nothing; front ends leave them behind where a reply failed.
+    """
+    said = [to_engine(message) for message in messages if is_talk(message) and message.text.strip()]
+    end = max(place for place, message in enumerate(said, 1) if message.role == "user")
+    return tuple(said[:end]), "\n\n".join(message.content for message in said[end:])
 
 
 def read_sampling(body: ChatRequest, services: Services) -> Sampling:
@@ -90,9 +112,16 @@ def _check_messages(body: ChatRequest, longest: int) -> None:
                 code="message_too_long",
                 param=f"messages.{place}.content",
             )
-    # Front ends may put system messages anywhere, also last.
-    last = next((message for message in reversed(body.messages) if is_talk(message)), None)
-    if last is None or last.role != "user":
-        raise BadRequest("The last message must be the user's.", code="invalid_request", param="messages")
+    last = next((message for message in reversed(body.messages) if message.role == "user"), None)
+    if last is None:
+        raise BadRequest(
+            "There is no message of the user's; a character answers somebody.", code="invalid_request", param="messages"
+        )
+    if body.begins_anew:
+        raise BadRequest(
+            "A character goes on with its last message, or answers the user's: leave `add_generation_prompt` and "
+            "`continue_final_message` out, or add a message of the user's.",
+            param="add_generation_prompt" if body.add_generation_prompt else "continue_final_message",
+        )
     if not last.text.strip():
         raise BadRequest("The last message is empty; say something.", code="empty_message", param="messages")

@@ -78,7 +78,7 @@ async def _grow(db: AsyncSession, turn: Turn, session: Session, speeches: Sequen
         said.emotion = turn.feeling.emotion
     answers: list[Stored] = []
     for speech in speeches:
-        answer = child(session.id, said, Message("assistant", speech.said), turn.id)
+        answer = child(session.id, said, Message("assistant", turn.scene.begun + speech.said), turn.id)
         # One of several that came to its end did so even if another was hung up on.
         answer.outcome = "finished" if speech.finish else outcome
         answer.active = not answers
@@ -105,7 +105,7 @@ async def _count(db: AsyncSession, turn: Turn, session: Session, grown: Grown, b
 async def _form_memory(services: Services, turn: Turn, speech: Speech) -> tuple[Memory, str]:
     """The exchange with its vectors and its feeling, and the text of the one before it that they were made with."""
     said = turn.known.place.history[-1].content
-    text = exchange(turn.scene.user, said, turn.scene.character, speech.said)
+    text = exchange(turn.scene.user, said, turn.scene.character, turn.scene.begun + speech.said)
     created = now()
     previous_id, before = await _previous(services, turn)
     vectors = await services.embedding.passages([text, in_context(text, before, created)])

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Header, Request
 from fastapi.responses import JSONResponse, Response
 
-from app.auth import CallerDep
+from app.auth import Caller, CallerDep
 from app.characters.store import find, visible
 from app.chat.admit import admit, charge, until_said
 from app.chat.answer import Answer, completion
@@ -21,7 +21,7 @@ from app.chat.events import count_tokens, events
 from app.chat.headers import with_headers
 from app.chat.piece import Piece
 from app.chat.protocol import ChatRequest
-from app.chat.reading import read_ask
+from app.chat.reading import is_task, read_ask
 from app.chat.shapes import ChatCompletion, ModelList, ModelOut
 from app.chat.speak import Speech
 from app.chat.sse import EventStream
@@ -55,12 +55,12 @@ async def complete(
     body = with_headers(body, request.headers)
     place = await admit(services, request, caller, body.user or "", body.n or 1)
     with place.leave as leave:
-        if body.model.startswith(PREFIX):
+        if body.model.startswith(PREFIX) and not is_task(body):
             ask = read_ask(body, caller, services, body.model.removeprefix(PREFIX), x_session_id)
             turn = await _prepare(services, ask, place.waited)
             answer = _in_character(services, body, turn)
         else:
-            turn, answer = None, await _bare(services, body, caller.owner)
+            turn, answer = None, await _bare(services, body, caller)
         leave.callback(charge, services, caller, answer.speeches)
         answer = replace(answer, pieces=until_said(leave.pop_all(), answer.pieces))
     if turn:
@@ -93,14 +93,18 @@ async def read_model(name: str, caller: CallerDep, services: ServicesDep) -> dic
     """One of them."""
     if name == services.engine.name:
         return _model(name, 0)
+    row = await _find_character(services, caller, name)
+    return _model(name, int(row.created_at.timestamp()))
+
+
+async def _find_character(services: Services, caller: Caller, name: str) -> Character:
     if not name.startswith(PREFIX):
         raise _unknown_model(name)
     async with services.db.read() as db:
         try:
-            row = await find(db, caller, name.removeprefix(PREFIX))
+            return await find(db, caller, name.removeprefix(PREFIX))
         except NotFound:
             raise _unknown_model(name) from None
-    return _model(name, int(row.created_at.timestamp()))
 
 
 def _in_character(services: Services, body: ChatRequest, turn: Turn) -> Answer:
@@ -125,13 +129,13 @@ async def _prepare(services: Services, ask: Ask, waited: float) -> Turn:
         raise _unknown_model(PREFIX + ask.slug) if error.code == "character_not_found" else error from None
 
 
-async def _bare(services: Services, body: ChatRequest, owner: str) -> Answer:
-    """The language model itself, without a character: messages pass through untouched."""
+async def _bare(services: Services, body: ChatRequest, caller: Caller) -> Answer:
+    """The language model itself, without a character, also for a task that a character was asked for."""
     if body.model != services.engine.name:
-        raise _unknown_model(body.model)
+        await _find_character(services, caller, body.model)
     await services.engine.check()
     speeches = [Speech() for _ in range(body.n or 1)]
-    pieces = speak_bare(services, body, owner, speeches)
+    pieces = speak_bare(services, body, caller.owner, speeches)
     return Answer(body.model, services.engine.name, pieces, speeches, logprobs=bool(body.logprobs))
 
 

@@ -89,4 +89,5 @@ def _scene(ask: Ask, known: Known, feeling: Feeling, first: int) -> Scene:
         client_system=ask.client_system,
         mood=worded(feeling.mood, character.language),
         history=known.place.history[first:],
+        begun=ask.begun,
     )

@@ -12,6 +12,7 @@ from app.services import Services
 from models.engine import CallPart, Finish, Sampling, Token
 from models.frame import FRAMES
 from models.reply import EchoGuard, ReplyFilter
+from models.scene import Message
 from models.track import TokenTrack
 
 WARMER = 0.3
@@ -42,7 +43,7 @@ async def speak(services: Services, turn: Turn, speech: Speech, choice: int = 0)
     sampling = nth(turn.ask.sampling, choice)
     # An object that is asked for again may well be the same again.
     earlier = [] if sampling.response_format else [m.content for m in turn.scene.history if m.role == "assistant"]
-    listener = Listener(turn.scene.character, earlier)
+    listener = Listener(turn.scene.character, [*earlier, turn.scene.begun], begun=bool(turn.scene.begun))
     async with aclosing(_attempt(services, turn, speech, listener, sampling)) as pieces:
         async for piece in pieces:
             yield replace(piece, choice=choice)
@@ -52,7 +53,7 @@ async def speak(services: Services, turn: Turn, speech: Speech, choice: int = 0)
             yield replace(rest, choice=choice)
         return
     speech.echoes.append(listener.rest().text)
-    listener = Listener(turn.scene.character, ())
+    listener = Listener(turn.scene.character, (), begun=bool(turn.scene.begun))
     async with aclosing(_attempt(services, turn, speech, listener, _warmer(sampling))) as pieces:
         async for piece in pieces:
             yield replace(piece, choice=choice)
@@ -68,8 +69,8 @@ def nth(sampling: Sampling, choice: int) -> Sampling:
 class Listener:
     """Makes what an engine says into pieces that people may see. Log-probabilities are given of visible text only."""
 
-    def __init__(self, character: str, earlier: Iterable[str]) -> None:
-        self.reply = ReplyFilter([character])
+    def __init__(self, character: str, earlier: Iterable[str], *, begun: bool = False) -> None:
+        self.reply = ReplyFilter([character], begun=begun)
         self.guard = EchoGuard(earlier)
         self._raw = TokenTrack()
         self._clean = TokenTrack()
@@ -111,9 +112,7 @@ async def _attempt(
     speech.attempts += 1
     speech.finish = None
     sampling = replace(sampling, stop=(*sampling.stop, *stop_names(turn)))
-    stream = services.engine.stream(
-        (*turn.prompt.messages, *turn.ask.calls), sampling, session=turn.session_id, owner=turn.ask.caller.owner
-    )
+    stream = services.engine.stream(_told(turn), sampling, session=turn.session_id, owner=turn.ask.caller.owner)
     async with aclosing(stream):
         async for event in stream:
             if isinstance(event, Token):
@@ -132,6 +131,12 @@ async def _attempt(
                 yield piece
             if listener.guard.is_certain:
                 return
+
+
+def _told(turn: Turn) -> tuple[Message, ...]:
+    """What the engine is told: the prompt, calls of tools, and last what the reply begins with."""
+    *prompt, last = turn.prompt.messages
+    return (*prompt, *turn.ask.calls, last) if turn.scene.begun else (*prompt, last, *turn.ask.calls)
 
 
 def stop_names(turn: Turn) -> tuple[str, ...]:
