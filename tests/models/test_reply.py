@@ -34,12 +34,6 @@ def filtered(text: str, places: list[int]) -> tuple[str, str]:
     ],
 )
 @given(places=st.lists(st.integers(0, 60), max_size=30))
-def test_the_middle_of_a_reply_keeps_its_first_space_and_a_name_that_is_said_in_it() -> None:
-    for text in (" grey.", "Mara: a name like another.", "\n\nThen"):
-        reply = ReplyFilter(["Mara"], begun=True)
-        assert reply.feed(text) + reply.end() == text
-
-
 def test_thoughts_and_the_name_are_taken_out_wherever_the_pieces_break(
     text: str, visible: str, hidden: str, places: list[int]
 ) -> None:
@@ -70,3 +64,9 @@ def test_a_short_answer_may_be_given_twice() -> None:
     guard = EchoGuard(["Yes."])
     assert guard.feed("Yes.") == "Yes."
     assert not guard.echoes
+
+
+def test_the_middle_of_a_reply_keeps_its_first_space_and_a_name_that_is_said_in_it() -> None:
+    for text in (" grey.", "Mara: a name like another.", "\n\nThen"):
+        reply = ReplyFilter(["Mara"], begun=True)
+        assert reply.feed(text) + reply.end() == text
