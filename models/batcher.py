@@ -7,11 +7,12 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from models.engine import EngineBroke, EngineError, EngineUnavailable, Event, Finish, FinishReason, Sampling
+from models.engine import EngineBroke, EngineError, EngineUnavailable, Event, Finish, FinishReason, Sampling, Token
 from models.packed import PackedModel, Past, Span, worker_threads
 from models.prefix import BLOCK, PrefixCache, block_keys
 from models.sampler import Sampler, choose
 from models.stops import StopFilter
+from models.vocabulary import Vocabulary
 
 Sent = Event | EngineError
 PREFIX_BYTES = 512 * 2**20
@@ -27,7 +28,7 @@ WAITING_PER_STREAM = 8
 
 
 class Generation:
-    """One reply in the making: `limit` tokens at most, over at any token of `ends`.
+    """One reply in the making: `limit` tokens at most, over at any token of `ends` and where its grammar ends.
 
     Everything but `over` belongs to the batcher's thread; `over` is set by the batcher at the end and by whoever no
     longer listens. One that `continues` goes on with the text its prompt ends with. `send` is called from that thread
@@ -42,6 +43,8 @@ class Generation:
         owner: str,
         limit: int,
         ends: frozenset[int],
+        sampler: Sampler,
+        vocabulary: Vocabulary | None,
         send: Callable[[Sent], None],
         continues: bool = False,
     ) -> None:
@@ -50,13 +53,15 @@ class Generation:
         self.ends = ends
         self.send = send
         self.over = False
-        self.sampler = Sampler(sampling, (token for token in prompt if token not in ends))
+        self.sampler = sampler
         self.past: Past | None = None
         self.pending = list(prompt)
         self.keys = block_keys(owner, prompt[:-1])
         self.cached_tokens = 0
         self._spoken = 0
-        self._stops = StopFilter(sampling.stop)
+        self._stops = StopFilter(sampling.stop, included=sampling.include_stop)
+        self._vocabulary = vocabulary
+        self._unfinished = False
         # SentencePiece drops the space before a text's first word, so what is gone on with must be known.
         self._decoder = _decoder(prompt[-CONTEXT:] if continues else ())
 
@@ -70,17 +75,36 @@ class Generation:
         """Tokens whose keys and values are known."""
         return self.past.length if self.past else 0
 
-    def take(self, token: int, tokenizer: Any) -> bool:
-        """Speak `token`; true when that ends the reply."""
+    def take(self, token: int, tokenizer: Any, scores: Any = None) -> bool:
+        """Speak `token`; true when that ends the reply. `scores` are the log-probabilities [vocabulary], if wanted."""
         self._spoken += 1
         self.pending = [token]
+        constraint = self.sampler.constraint
+        if constraint and (error := constraint.error):
+            self.send(error)
+            return True
         if token in self.ends:
             return self._finish("stop")
-        if piece := self._stops.push(self._text(token, tokenizer)):
+        text = self._text(token, tokenizer)
+        if scores is not None:
+            self.send(self._scored(token, text, scores))
+        if piece := self._stops.push(text):
             self.send(piece)
-        if self._stops.stopped:
+        if self._stops.stopped or (constraint and constraint.over):
             return self._finish("stop")
         return self._spoken >= self.limit and self._finish("length")
+
+    def _scored(self, token: int, text: str, scores: Any) -> Token:
+        """`token` with its probability and the likeliest in its place."""
+        assert self._vocabulary
+        data = self._vocabulary.data(token)
+        if text and not self._unfinished:
+            data = text.encode()  # a tokenizer may drop the space that a text begins with
+        self._unfinished = not text and bool(data)
+        best, ids = scores.topk(min(self.sampler.alternatives or 0, len(scores)))
+        likely = zip(ids.tolist(), best.tolist(), strict=True)
+        top = tuple(self._vocabulary.alternative(other, logprob) for other, logprob in likely)
+        return Token(text, float(scores[token]), data, top)
 
     def _text(self, token: int, tokenizer: Any) -> str:
         """What `token` adds; empty while a character's bytes are incomplete."""
@@ -182,9 +206,14 @@ class Batcher:
                 self._speak(logits[[row for row, _ in speaking]], [generation for _, generation in speaking])
 
     def _speak(self, logits: Any, generations: Sequence[Generation]) -> None:
-        tokens = choose(logits, [generation.sampler for generation in generations])
-        for generation, token in zip(generations, tokens, strict=True):
-            if generation.take(token, self._tokenizer):
+        samplers = [generation.sampler for generation in generations]
+        # Before `choose`, which overwrites them: probabilities as the language model gives them, without our taste.
+        scores = [
+            None if s.alternatives is None else row.log_softmax(-1) for row, s in zip(logits, samplers, strict=True)
+        ]
+        tokens = choose(logits, samplers)
+        for generation, token, scored in zip(generations, tokens, scores, strict=True):
+            if generation.take(token, self._tokenizer, scored):
                 generation.over = True
 
     def _plan(self) -> list[list[tuple[Generation, Span]]]:

@@ -3,22 +3,38 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
+import logging
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
+from contextlib import aclosing, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from models.batcher import Batcher, Generation, Sent
-from models.engine import EngineError, EngineUnavailable, Event, Finish, PromptTooLong, Sampling, continues
+from models.engine import (
+    OPTIONAL,
+    EngineError,
+    EngineUnavailable,
+    Event,
+    Finish,
+    ParameterRefused,
+    PromptTooLong,
+    Sampling,
+    continues,
+)
 from models.neutralise import CONTROL_TOKENS
 from models.packed import PackedModel
-from models.sampler import check_sampling
+from models.sampler import Sampler, check_sampling
 from models.scene import Message
 from models.template import ChatTemplate
+from models.tools import CallReader, forced, grammar, in_words
+from models.vocabulary import Constraint, Vocabulary
 from models.weights import NAME, checkpoint
 
-ABILITIES = frozenset({"top_k", "min_p", "repetition_penalty"})
+log = logging.getLogger("moodline")
+
+BY_BYTES = frozenset({"logprobs", "response_format", "tools"})
+"""What needs to know the tokens as bytes, which llguidance can't tell of every kind of tokenizer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +45,7 @@ class _Checkpoint:
     tokenizer: Any
     template: ChatTemplate
     ends: frozenset[int]
+    vocabulary: Vocabulary | None
 
 
 class LocalEngine:
@@ -67,8 +84,9 @@ class LocalEngine:
 
     @property
     def abilities(self) -> frozenset[str]:
-        """What it honours."""
-        return ABILITIES
+        """Everything, with almost every tokenizer; of tools, calls that must be made."""
+        blind = self._checkpoint is not None and self._checkpoint.vocabulary is None
+        return OPTIONAL - BY_BYTES if blind else OPTIONAL
 
     async def start(self) -> None:
         """Unpack where needed, load and try out the checkpoint in a worker thread. Raises `EngineUnavailable`."""
@@ -114,38 +132,106 @@ class LocalEngine:
         """
         checkpoint, batcher = self._ready()
         check_sampling(sampling)
+        functions = forced(sampling.tools)
+        if functions:
+            sampling = replace(sampling, stop=(), logprobs=None, response_format=None)
+        messages = in_words(messages, functions)
         prompt = await asyncio.to_thread(checkpoint.template.encode, messages)
         room = self._context_length - len(prompt)
         if room < 1:
             raise PromptTooLong(
                 f"The prompt has {len(prompt)} tokens; with a reply it must fit the context of {self._context_length}."
             )
+        ends = checkpoint.ends | set(sampling.stop_token_ids)
+        sampler = await asyncio.to_thread(_sampler, checkpoint, prompt, sampling, ends, functions)
         events: asyncio.Queue[Sent] = asyncio.Queue()
-        send = _sender(events, asyncio.get_running_loop())
-        limit = min(sampling.max_tokens, room)
         generation = Generation(
             prompt,
             sampling,
             owner=owner,
-            limit=limit,
-            ends=checkpoint.ends,
-            send=send,
+            limit=min(sampling.max_tokens, room),
+            ends=ends,
+            sampler=sampler,
+            vocabulary=checkpoint.vocabulary,
             continues=continues(messages),
+            send=_sender(events, asyncio.get_running_loop()),
         )
-        batcher.submit(generation)
-        try:
-            while not isinstance(event := await events.get(), Finish):
-                if isinstance(event, EngineError):
-                    raise event
+        stream = _generate(batcher, generation, events)
+        async with aclosing(_as_call(stream) if functions else stream) as spoken:
+            async for event in spoken:
                 yield event
-            yield event
-        finally:
-            generation.over = True
 
     def _ready(self) -> tuple[_Checkpoint, Batcher]:
         if not self._checkpoint or not self._batcher:
             raise EngineUnavailable(self._status)
         return self._checkpoint, self._batcher
+
+
+async def _generate(
+    batcher: Batcher, generation: Generation, events: asyncio.Queue[Sent]
+) -> AsyncGenerator[Event, None]:
+    batcher.submit(generation)
+    try:
+        while not isinstance(event := await events.get(), Finish):
+            if isinstance(event, EngineError):
+                raise event
+            yield event
+        yield event
+    finally:
+        generation.over = True
+
+
+async def _as_call(stream: AsyncGenerator[Event, None]) -> AsyncGenerator[Event, None]:
+    """A reply that keeps to `tools.grammar`, as the call that it is."""
+    reader = CallReader()
+    async with aclosing(stream):
+        async for event in stream:
+            if isinstance(event, Finish):
+                for part in reader.end(event):
+                    yield part
+                yield event if event.reason == "length" else replace(event, reason="tool_calls")
+            elif isinstance(event, str):
+                for part in reader.feed(event):
+                    yield part
+
+
+def _sampler(
+    checkpoint: _Checkpoint,
+    prompt: Sequence[int],
+    sampling: Sampling,
+    ends: frozenset[int],
+    functions: Sequence[Mapping[str, Any]],
+) -> Sampler:
+    """How to choose the tokens of a reply. Raises `ParameterRefused`."""
+    size = len(checkpoint.tokenizer)
+    for param, tokens in (
+        ("logit_bias", [token for token, _ in sampling.logit_bias]),
+        ("stop_token_ids", sampling.stop_token_ids),
+    ):
+        if unknown := [token for token in tokens if token >= size]:
+            raise ParameterRefused(f"{param} names token {unknown[0]}; there are tokens 0 to {size - 1}.", param)
+    spelled = [form for word in sampling.bad_words for form in (word.lstrip(), " " + word.lstrip())]
+    banned = checkpoint.tokenizer(spelled, add_special_tokens=False).input_ids if spelled else []
+    return Sampler(
+        sampling,
+        prompt,
+        ends=ends,
+        banned=[ids for ids in banned if ids],
+        constraint=_constraint(checkpoint.vocabulary, sampling.response_format, functions),
+    )
+
+
+def _constraint(
+    vocabulary: Vocabulary | None, form: Mapping[str, Any] | None, functions: Sequence[Mapping[str, Any]]
+) -> Constraint | None:
+    """The grammar that a reply must keep to, if any."""
+    if not vocabulary or not (form or functions):
+        return None
+    if functions:
+        return vocabulary.lark(grammar(functions), "tools")
+    if form and form["type"] == "json_schema":
+        return vocabulary.json(form["json_schema"]["schema"], "response_format")
+    return vocabulary.json({"type": "object"}, "response_format")
 
 
 def _sender(events: asyncio.Queue[Sent], loop: asyncio.AbstractEventLoop) -> Callable[[Sent], None]:
@@ -170,4 +256,14 @@ def _load(folder: Path | None, home: Path) -> _Checkpoint:
     # A model that begins another turn has ended its own, whichever control token it does that with.
     control = {place for place, token in tokenizer.added_tokens_decoder.items() if str(token) in CONTROL_TOKENS}
     named = {tokenizer.eos_token_id} - {None}
-    return _Checkpoint(model, tokenizer, template, frozenset(model.ends | named | control))
+    ends = model.ends | named
+    return _Checkpoint(model, tokenizer, template, frozenset(ends | control), _vocabulary(tokenizer, ends or control))
+
+
+def _vocabulary(tokenizer: Any, ends: Collection[int]) -> Vocabulary | None:
+    """The tokens as bytes; None for a kind of tokenizer of which they can't be told, which still can speak."""
+    try:
+        return Vocabulary(tokenizer, ends)
+    except Exception as error:  # a library below fails in its own ways
+        log.warning("no %s with this checkpoint: %s: %s", ", ".join(sorted(BY_BYTES)), type(error).__name__, error)
+        return None

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.engine import ParameterRefused, Sampling
+from models.vocabulary import Constraint
 
 TEMPERATURE = 0.7
 TOP_P = 0.9
@@ -52,21 +53,37 @@ class Sampler:
     counts prompt and reply, `presence_penalty` and `frequency_penalty` (OpenAI) the reply alone. One random number is
     drawn per token from the request's own generator, so its draws don't depend on what else runs.
 
-    `prompt` should leave out the tokens that end a reply. They end every message, and when the repetition penalty
-    counts them replies run on: SmolLM2's were 31 % longer.
+    `ends` are the tokens that end a reply. They end every message of the prompt too, and when the repetition penalty
+    counts them replies run on: SmolLM2's were 31 % longer. `banned` are sequences of tokens that must not be completed;
+    `constraint` is a grammar to keep to, under which nothing is taken for a repetition unless a penalty is asked for.
     """
 
-    def __init__(self, sampling: Sampling, prompt: Iterable[int]) -> None:
+    def __init__(
+        self,
+        sampling: Sampling,
+        prompt: Iterable[int],
+        *,
+        ends: Collection[int] = (),
+        banned: Sequence[Sequence[int]] = (),
+        constraint: Constraint | None = None,
+    ) -> None:
         self.temperature = TEMPERATURE if sampling.temperature is None else sampling.temperature
         self.top_p = TOP_P if sampling.top_p is None else sampling.top_p
         self.top_k = max(sampling.top_k or 0, 0)
         self.min_p = sampling.min_p or 0.0
         penalty = sampling.repetition_penalty
-        self.repetition_penalty = REPETITION_PENALTY if penalty is None else penalty
+        self.repetition_penalty = (1.0 if constraint else REPETITION_PENALTY) if penalty is None else penalty
         self.presence_penalty = sampling.presence_penalty or 0.0
         self.frequency_penalty = sampling.frequency_penalty or 0.0
         self._random = random.Random(sampling.seed)
-        self._seen = dict.fromkeys(prompt, 0)
+        self._seen = dict.fromkeys((token for token in prompt if token not in ends), 0)
+        self.alternatives = sampling.logprobs
+        self.constraint = constraint
+        self._ends = list(ends)
+        self._hold = sampling.min_tokens
+        self._bias = dict(sampling.logit_bias)
+        self._banned = banned
+        self._said = list[int]()
 
     @property
     def greedy(self) -> bool:
@@ -85,6 +102,20 @@ class Sampler:
                 ids, times = np.array(said, np.int64).T
                 logits[ids] -= self.presence_penalty + self.frequency_penalty * times.astype(np.float32)
 
+    def restrict(self, logits: NDArray[np.float32]) -> None:
+        """Bias the logits [vocabulary] and forbid what may not come next, in place; where nothing may, it ends."""
+        if self._bias:
+            logits[list(self._bias)] += np.fromiter(self._bias.values(), np.float32)
+        if len(self._said) < self._hold:
+            logits[self._ends] = -np.inf
+        for *before, last in self._banned:
+            if self._said[len(self._said) - len(before) :] == before:
+                logits[last] = -np.inf
+        if self.constraint:
+            self.constraint.mask(logits)
+        if self._ends and not np.isfinite(logits.max()):
+            logits[self._ends] = 0.0
+
     def pick(self, probabilities: NDArray[np.float64], draw: float, *, whole: bool) -> int | None:
         """The place of the chosen token among `probabilities`, those of the likeliest tokens, descending.
 
@@ -102,7 +133,8 @@ class Sampler:
         place = int(np.searchsorted(cumulative[:kept], draw * mass, side="right"))
         if place < len(cumulative[:kept]):
             return place
-        return place - 1 if whole else None
+        # Rounding may leave a draw above the sum; tokens that are forbidden are not next in line for it.
+        return max(0, min(place, int(np.count_nonzero(probabilities))) - 1) if whole else None
 
     def _kept(self, probabilities: NDArray[np.float64], cumulative: NDArray[np.float64], whole: bool) -> int | None:
         """How many of the likeliest tokens may be chosen; None when that is more than are given."""
@@ -125,6 +157,9 @@ class Sampler:
     def take(self, token: int) -> None:
         """Remember that `token` was said."""
         self._seen[token] = self._seen.get(token, 0) + 1
+        self._said.append(token)
+        if self.constraint:
+            self.constraint.take(token)
 
     def draw(self) -> float:
         """The next random number in [0, 1)."""
@@ -140,6 +175,7 @@ def choose(logits: Any, samplers: Sequence[Sampler]) -> list[int]:
 
     for row, sampler in zip(logits.numpy(), samplers, strict=True):
         sampler.penalise(row)
+        sampler.restrict(row)
     logits /= torch.tensor([1.0 if sampler.greedy else sampler.temperature for sampler in samplers]).unsqueeze(1)
     size = min(CANDIDATES, logits.shape[1])
     best, ids = logits.topk(size, dim=-1)
