@@ -44,8 +44,8 @@ class Generation:
         limit: int,
         ends: frozenset[int],
         sampler: Sampler,
-        vocabulary: Vocabulary | None,
         send: Callable[[Sent], None],
+        vocabulary: Vocabulary | None = None,
         continues: bool = False,
     ) -> None:
         self.prompt = prompt

@@ -26,6 +26,7 @@ from app.migrate import migrate
 from app.services import Services, build, load_encoder
 from app.settings import Settings
 from models.scripted import ScriptedEngine
+from tests.peer import Peer, serve_peer
 
 # A busy machine is no defect.
 hypothesis.settings.register_profile("untimed", deadline=None)
@@ -171,6 +172,13 @@ async def client(services: Services) -> AsyncIterator[httpx.AsyncClient]:
     transport = httpx.ASGITransport(create_app(services), raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
         yield http
+
+
+@pytest.fixture
+async def peer() -> AsyncIterator[Peer]:
+    """A server that speaks OpenAI's dialect, told what to say."""
+    async with serve_peer() as served:
+        yield served
 
 
 @pytest.fixture

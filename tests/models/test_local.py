@@ -17,6 +17,7 @@ from models.batcher import WAITING_PER_STREAM, Generation, Sent
 from models.engine import EngineBroke, EngineRefused, EngineUnavailable, Finish, PromptTooLong, Sampling
 from models.local import LocalEngine
 from models.prefix import BLOCK
+from models.sampler import Sampler
 from models.scene import Message
 from models.weights import WeightsMissing
 
@@ -87,8 +88,16 @@ def test_the_first_word_of_a_continuation_keeps_the_space_that_sentencepiece_dro
     tokenizer.decoder = decoders.Sequence([decoders.Replace("\u2581", " "), decoders.Fuse(), decoders.Strip(" ", 1, 0)])
     for continues, said in ((True, " grey"), (False, "grey")):
         sent: list[Sent] = []
+        taste = Sampling()
         generation = Generation(
-            [0, 1, 2], Sampling(), owner="", limit=1, ends=frozenset(), send=sent.append, continues=continues
+            [0, 1, 2],
+            taste,
+            owner="",
+            limit=1,
+            ends=frozenset(),
+            sampler=Sampler(taste, ()),
+            send=sent.append,
+            continues=continues,
         )
         generation.take(3, tokenizer)
         assert sent[0] == said
