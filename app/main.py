@@ -22,6 +22,7 @@ from app.memory.router import router as memories
 from app.reindex import keep_embedded
 from app.services import Services
 from app.sessions.router import router as sessions
+from app.users.router import router as users
 from app.version import VERSION
 
 log = logging.getLogger("moodline")
@@ -60,6 +61,7 @@ def create_app(parts: Services) -> FastAPI:
         memories,  # /api/memories
         bonds,  # /api/bonds
         turns,  # /api/turns/{id}
+        users,  # /api/users
         traces,  # /api/turns/{id}/trace
         health.router,  # /healthz, /readyz, /metrics
     ):

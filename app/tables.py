@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
@@ -86,6 +87,8 @@ class TermRow(_Numbers):
     numbers = "<u4"
 
 
+HIGHEST_FIRST_REVISION = 2**30
+"""Leaves as much again to count on from."""
 LARGEST_ID = 2**63 - 1
 """Of a numbered row; databases refuse to compare with more."""
 # SQLite only numbers rows by itself in a column declared INTEGER.
@@ -101,6 +104,11 @@ def now() -> datetime:
 def new_id() -> str:
     """A fresh unguessable id."""
     return uuid4().hex
+
+
+def new_revision() -> int:
+    """Where a bond's `memory_revision` begins: no bank of a user who was erased fits the one who comes after."""
+    return secrets.randbelow(HIGHEST_FIRST_REVISION)
 
 
 class Base(DeclarativeBase):
@@ -327,7 +335,7 @@ class Bond(Base):
     stage: Mapped[str] = mapped_column(String(100), default="")
     mood: Mapped[Floats | None]
     turns: Mapped[int] = mapped_column(default=0)
-    memory_revision: Mapped[int] = mapped_column(default=0)
+    memory_revision: Mapped[int] = mapped_column(default=new_revision)
     base: Mapped[dict[str, Any] | None]
     updated_at: Mapped[datetime] = mapped_column(default=now)
 

@@ -127,6 +127,17 @@ class BankCache:
             entry.bank.add(records.take([n for n, name in enumerate(records.ids) if int(name) not in entry.bank]))
             return self._keep(key, Entry(entry.bank, _stamp_of(entry.bank, stamp)))
 
+    @property
+    def keys(self) -> tuple[Hashable, ...]:
+        """Of the banks there are, the least recently used first."""
+        with self._lock:
+            return tuple(self._entries)
+
+    def discard(self, key: Hashable) -> None:
+        """Forget a bank, if there is one."""
+        with self._lock:
+            self._entries.pop(key, None)
+
     def _put(self, key: Hashable, built: Entry) -> Entry:
         with self._lock:
             present = self._entries.get(key)

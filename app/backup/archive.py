@@ -96,17 +96,24 @@ class _Rows:
 
 @contextmanager
 def writing(path: Path) -> Iterator[Archive]:
-    """A new backup at `path`, which appears there whole and safe on the disk, or not at all.
-
-    It is written beside under another name and only its owner can read it: it holds what people have said in private.
-    """
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", suffix=".partial", delete=False) as file:
+    """A new backup at `path`, see `set_aside`."""
+    with set_aside(path) as file:
         archive = Archive(file)
         try:
-            try:
-                yield archive
-            finally:
-                archive.close()
+            yield archive
+        finally:
+            archive.close()
+
+
+@contextmanager
+def set_aside(path: Path) -> Iterator[IO[bytes]]:
+    """A file that appears at `path` whole and safe on the disk, or not at all.
+
+    It is written beside under another name, and only its owner can read it: it holds what people have said in private.
+    """
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", suffix=".partial", delete=False) as file:
+        try:
+            yield file
             file.flush()
             os.fsync(file.fileno())
             Path(file.name).replace(path)

@@ -11,14 +11,14 @@ from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 from alembic.util.exc import CommandError
-from sqlalchemy import Connection, MetaData, Table, func, inspect, literal_column, null, select, text, update
+from sqlalchemy import Connection, MetaData, Table, func, inspect, null, select, text, update
 
 from app.backup.archive import Reader
 from app.backup.values import Kinds, read
 from app.db import schema_engine
 from app.errors import Conflict, Unprocessable
 from app.migrate import LOCK, configure
-from app.tables import Base, Bond, Character
+from app.tables import HIGHEST_FIRST_REVISION, Base, Bond, Character, new_revision
 
 BATCH = 500
 
@@ -71,15 +71,14 @@ def _load(
         connection.scalar(select(func.count()).select_from(table)) for table in present.sorted_tables
     ):
         raise Conflict("The database is not empty. Give --replace to put the backup in the place of all that is there.")
-    stamp = _highest_stamp(connection, present)
     present.drop_all(connection)
     connection.execute(text("DROP TABLE IF EXISTS alembic_version"))
     config.attributes["connection"] = connection
     command.upgrade(config, backup.manifest.revision)
     _fill(connection, backup, progress)
     command.upgrade(config, "head")
-    if stamp is not None:
-        _outdate_banks(connection, stamp + 1)
+    if replace:
+        _outdate_banks(connection)
 
 
 def _present(connection: Connection) -> MetaData:
@@ -90,23 +89,11 @@ def _present(connection: Connection) -> MetaData:
     return present
 
 
-def _highest_stamp(connection: Connection, present: MetaData) -> int | None:
-    """The highest revision that a bank in some server's memory can be of."""
-    names = (("characters", "lines_revision"), ("bonds", "memory_revision"))
-    if not all(table in present.tables for table, _column in names):
-        return None
-    highest = [
-        connection.scalar(select(func.max(literal_column(column))).select_from(present.tables[table]))
-        for table, column in names
-    ]
-    found = [number for number in highest if number is not None]
-    return max(found) if found else None
-
-
-def _outdate_banks(connection: Connection, by: int) -> None:
-    """Servers that run on hold banks of rows that were replaced; ids may be the same."""
-    connection.execute(update(Character).values(lines_revision=Character.lines_revision + by))
-    connection.execute(update(Bond).values(memory_revision=Bond.memory_revision + by))
+def _outdate_banks(connection: Connection) -> None:
+    """Servers that run on hold banks of rows that were replaced; ids and revisions may be the same."""
+    by = 1 + new_revision()
+    for table, column in ((Character, Character.lines_revision), (Bond, Bond.memory_revision)):
+        connection.execute(update(table).values({column: (column + by) % HIGHEST_FIRST_REVISION}))
 
 
 def _fill(connection: Connection, backup: Reader, progress: Callable[[int], None]) -> None:

@@ -183,6 +183,16 @@ def test_an_entry_in_use_outlives_its_eviction():
     assert len(in_use.bank.find(Query(row_of(1)))) == 2
 
 
+def test_an_index_that_is_discarded_is_gone_and_the_others_are_not():
+    cache = BankCache(10**9)
+    put(cache, "a", [1])
+    put(cache, "b", [2])
+    cache.discard("a")
+    cache.discard("nobody")
+    assert cache.keys == ("b",)
+    assert cache.plan("a", stamp_of([1])) == Rebuild()
+
+
 def test_concurrent_readers_end_with_every_row_once():
     cache = BankCache(10**9)
 

@@ -66,10 +66,6 @@ async def full(client: httpx.AsyncClient, talk: Talk, services: Services, mira: 
 GONE = "0" * 32
 # What takes most away comes last.
 BREAKS: dict[str, tuple[str, list[str]]] = {
-    "a memory's message is gone": (
-        "memories without their messages",
-        [f"UPDATE memories SET message_id = '{GONE}'"],
-    ),
     "a memory's session is gone": ("memories without their sessions", [f"UPDATE memories SET session_id = '{GONE}'"]),
     "a memory before is gone": ("memories without their memories", ["UPDATE memories SET previous_id = 99999"]),
     "a line's import is gone": ("lines without their line_imports", ["DELETE FROM line_imports"]),
