@@ -137,3 +137,27 @@ def bench_mood(
     from app.bench.mood import run
 
     run(data)
+
+
+@bench.command("door")
+def bench_door(
+    streams: Annotated[str, typer.Option(help="Clients at once, with commas between.")] = "1,16,64,256",
+    each: Annotated[float, typer.Option(min=2, help="Requests of each client in a round.")] = 4,
+    pieces: Annotated[int, typer.Option(min=1, help="Pieces of text of each reply.")] = 20,
+    pace: Annotated[float, typer.Option(min=0, help="Milliseconds between two pieces.")] = 50,
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds of all systems by turns.")] = 3,
+) -> None:
+    """What going through this server adds, against asking its upstream directly.
+
+    Systems: `direct` (a stub that speaks at a fixed pace), `moodline-bare` (through the server to the bare language
+    model), `moodline` (a character with nothing to recall). Example: `moodline bench door --streams 16`.
+    """
+    try:
+        counts = [int(count) for count in streams.split(",")]
+    except ValueError:
+        counts = [0]
+    if min(counts) < 1:
+        raise typer.BadParameter("give whole numbers above 0, such as 1,16", param_hint="--streams")
+    from app.bench.door import run
+
+    run(counts, each, pieces, pace / 1000, rounds)

@@ -1,0 +1,64 @@
+"""Many clients that stream at once, on bare sockets so that measuring takes little of the machine."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+CONTENT = re.compile(rb'"content":"([^"]*)"')
+
+
+@dataclass(slots=True)
+class Timings:
+    """In seconds: of each request its first word and its end; when each word came, by seed; of all, how long they took."""
+
+    first: list[float] = field(default_factory=list)
+    whole: list[float] = field(default_factory=list)
+    came: dict[int, list[float]] = field(default_factory=dict)
+    elapsed: float = 0.0
+
+
+async def crowd(port: int, streams: int, requests: int, body: Callable[[int], dict[str, Any]]) -> Timings:
+    """Ask `requests` times, `streams` at once, each client over one connection; raises `OSError` for a refusal."""
+    timings, numbers = Timings(), iter(range(requests))
+
+    async def client() -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        try:
+            for number in numbers:
+                await _ask(reader, writer, body(number), timings)
+        finally:
+            writer.close()
+
+    began = time.perf_counter()
+    await asyncio.gather(*(client() for _ in range(streams)))
+    timings.elapsed = time.perf_counter() - began
+    return timings
+
+
+async def _ask(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, body: dict[str, Any], timings: Timings
+) -> None:
+    payload = json.dumps(body).encode()
+    head = (
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n"
+        f"content-length: {len(payload)}\r\n\r\n"
+    )
+    began = time.perf_counter()
+    writer.write(head.encode() + payload)
+    status = await reader.readuntil(b"\r\n\r\n")
+    if b" 200 " not in status[:20]:
+        raise OSError(f"{status.decode('latin-1').splitlines()[0]}: {(await reader.read(2000)).decode()}")
+    came = timings.came.setdefault(body["seed"], [])
+    while b"[DONE]" not in (event := await reader.readuntil(b"\n\n")):
+        now = time.perf_counter()
+        # Words end with a space, and several may come in one event.
+        came += [now] * sum(text.count(b" ") for text in CONTENT.findall(event))
+    timings.first.append(came[0] - began)
+    await reader.readuntil(b"0\r\n\r\n")
+    timings.whole.append(time.perf_counter() - began)
