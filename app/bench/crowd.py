@@ -15,7 +15,7 @@ CONTENT = re.compile(rb'"content":"([^"]*)"')
 
 @dataclass(slots=True)
 class Timings:
-    """In seconds: of each request its first word and its end; when each word came, by seed; of all, how long they took."""
+    """In seconds: of each request its first word and its end; when each word came, by seed; and how long all took."""
 
     first: list[float] = field(default_factory=list)
     whole: list[float] = field(default_factory=list)

@@ -16,6 +16,8 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +33,55 @@ from app.cli.console import run as run_async
 CHARACTER = {"slug": "door", "name": "Ann", "persona": "A clerk at a window.", "language": "en"}
 SAID = "Good morning! I would like to send this parcel, please. How long will it take?"
 START_SECONDS = 120
+NUMBERS = count()
 Body = Callable[[int], dict[str, Any]]
+
+
+@dataclass(slots=True)
+class System:
+    """A way to the stub, and in seconds, of every round: first words and ends of requests, words' times under way."""
+
+    name: str
+    port: int
+    body: Body
+    first: list[float] = field(default_factory=list)
+    whole: list[float] = field(default_factory=list)
+    words: list[float] = field(default_factory=list)
+    elapsed: float = 0.0
+    cpu: float = 0.0
+
+    def forget(self) -> None:
+        """Begin anew."""
+        self.first, self.whole, self.words, self.elapsed, self.cpu = [], [], [], 0.0, 0.0
+
+    def take(self, done: Timings, sent: dict[str, list[float]]) -> None:
+        """Add a round."""
+        self.first += done.first
+        self.whole += done.whole
+        self.elapsed += done.elapsed
+        for seed, times in done.came.items():
+            self.words += [came - left for came, left in zip(times, sent[str(seed)], strict=True)]
+
+    def told(self) -> dict[str, float]:
+        """What is told of every system."""
+        return {
+            "requests_per_s": len(self.first) / self.elapsed,
+            "first_p50_ms": _quantile(self.first, 50) * 1e3,
+            "first_p99_ms": _quantile(self.first, 99) * 1e3,
+            "whole_p50_ms": _quantile(self.whole, 50) * 1e3,
+            "word_p50_us": _quantile(self.words, 50) * 1e6,
+        }
+
+    def added(self, direct: System) -> dict[str, float]:
+        """What going through the server adds, and what it takes of the processor."""
+        return {
+            "added_first_p50_ms": (_quantile(self.first, 50) - _quantile(direct.first, 50)) * 1e3,
+            "added_first_p99_ms": (_quantile(self.first, 99) - _quantile(direct.first, 99)) * 1e3,
+            "added_whole_p50_ms": (_quantile(self.whole, 50) - _quantile(direct.whole, 50)) * 1e3,
+            "added_word_p50_us": (_quantile(self.words, 50) - _quantile(direct.words, 50)) * 1e6,
+            "cpu_request_ms": self.cpu / len(self.first) * 1e3,
+            "cpu_cores": self.cpu / self.elapsed,
+        }
 
 
 def run(streams: list[int], seconds: float, pieces: int, pace: float, rounds: int) -> None:
@@ -47,68 +97,37 @@ def run(streams: list[int], seconds: float, pieces: int, pace: float, rounds: in
 async def _measure(
     stub: int, server: int, process: psutil.Process, streams: list[int], seconds: float, pieces: int, rounds: int
 ) -> dict[str, dict[str, float]]:
-    results: dict[str, dict[str, float]] = {"direct": {}, "moodline-bare": {}, "moodline": {}}
-    places: dict[str, tuple[int, Body]] = {
-        "direct": (stub, _body(NAME, pieces)),
-        "moodline-bare": (server, _body(NAME, pieces)),
-        "moodline": (server, _body("char/door", pieces)),
-    }
-    for port, body in places.values():
-        await crowd(port, 4, 8, body)
+    bare, character = _body(NAME, pieces), _body("char/door", pieces)
+    systems = [
+        System("direct", stub, bare),
+        System("moodline-bare", server, bare),
+        System("moodline", server, character),
+    ]
+    for system in systems:
+        await crowd(system.port, 4, 8, system.body)
+        await _sent(stub)
+    results: dict[str, dict[str, float]] = {system.name: {} for system in systems}
     for at_once in streams:
-        requests = round(max(2.0, seconds) * at_once)
-        timings = {name: list[Timings]() for name in results}
-        busy = dict.fromkeys(results, 0.0)
-        ways = {name: list[float]() for name in results}
+        for system in systems:
+            system.forget()
         for number in range(rounds):
-            for name, (port, body) in places.items():
-                err.print(f"{at_once} streams, round {number + 1}: {name}")
+            for system in systems:
+                err.print(f"{at_once} streams, round {number + 1}: {system.name}")
                 before = sum(process.cpu_times()[:2])
-                timings[name].append(done := await crowd(port, at_once, requests, body))
-                ways[name] += await _ways(stub, done)
-                busy[name] += sum(process.cpu_times()[:2]) - before
-        for name in results:
-            cpu = None if name == "direct" else busy[name]
-            results[name] |= _told(timings[name], timings["direct"], cpu, at_once)
-            results[name][f"word_p50_us@{at_once}"] = _quantile(ways[name], 50) * 1e6
-            if cpu is not None:
-                added = _quantile(ways[name], 50) - _quantile(ways["direct"], 50)
-                results[name][f"added_word_p50_us@{at_once}"] = added * 1e6
+                done = await crowd(system.port, at_once, round(seconds * at_once), system.body)
+                system.cpu += sum(process.cpu_times()[:2]) - before
+                system.take(done, await _sent(stub))
+        for system in systems:
+            told = system.told() | (system.added(systems[0]) if system.port == server else {})
+            results[system.name] |= {f"{name}@{at_once}": value for name, value in told.items()}
     return results
 
 
-async def _ways(stub: int, timings: Timings) -> list[float]:
-    """How long each word was on its way, from the stub to the client, in seconds."""
+async def _sent(stub: int) -> dict[str, list[float]]:
+    """When the stub sent its words since it was asked last, by seed."""
     async with httpx.AsyncClient() as http:
-        sent = (await http.get(f"http://127.0.0.1:{stub}/times")).json()
-    return [
-        came - left for seed, times in timings.came.items() for came, left in zip(times, sent[str(seed)], strict=True)
-    ]
-
-
-def _told(rounds: list[Timings], direct: list[Timings], cpu: float | None, streams: int) -> dict[str, float]:
-    """The numbers of one system at so many streams; milliseconds, and microseconds for pieces."""
-    first, whole = _all(rounds, "first"), _all(rounds, "whole")
-    numbers = {
-        "requests_per_s": len(first) / sum(timings.elapsed for timings in rounds),
-        "first_p50_ms": _quantile(first, 50) * 1e3,
-        "first_p99_ms": _quantile(first, 99) * 1e3,
-        "whole_p50_ms": _quantile(whole, 50) * 1e3,
-    }
-    if cpu is not None:
-        theirs, their_whole = _all(direct, "first"), _all(direct, "whole")
-        numbers |= {
-            "added_first_p50_ms": (_quantile(first, 50) - _quantile(theirs, 50)) * 1e3,
-            "added_first_p99_ms": (_quantile(first, 99) - _quantile(theirs, 99)) * 1e3,
-            "added_whole_p50_ms": (_quantile(whole, 50) - _quantile(their_whole, 50)) * 1e3,
-            "cpu_request_ms": cpu / len(first) * 1e3,
-            "cpu_cores": cpu / sum(timings.elapsed for timings in rounds),
-        }
-    return {f"{name}@{streams}": value for name, value in numbers.items()}
-
-
-def _all(rounds: list[Timings], name: str) -> list[float]:
-    return [value for timings in rounds for value in getattr(timings, name)]
+        times: dict[str, list[float]] = (await http.get(f"http://127.0.0.1:{stub}/times")).json()
+        return times
 
 
 def _quantile(values: list[float], percent: int) -> float:
@@ -117,11 +136,10 @@ def _quantile(values: list[float], percent: int) -> float:
 
 def _body(model: str, pieces: int) -> Body:
     """Requests by number, each from a user who never came before."""
-    names = iter(range(10**9))
 
     def body(_number: int) -> dict[str, Any]:
         messages = [{"role": "user", "content": SAID}]
-        number = next(names)
+        number = next(NUMBERS)
         more = {"user": f"user {number}", "seed": number, "max_tokens": pieces, "stream": True}
         return {"model": model, "messages": messages, **more}
 

@@ -1,8 +1,8 @@
 """An upstream that says when it spoke: a language model's server of which only the door is there.
 
-`python -m app.bench.stub PACE` prints its port. It streams words, each ended by a space, and keeps when it sent them, in
-seconds of this machine's monotonic clock, which all processes share. `GET /times` gives and forgets them: for every seed
-that was asked with, a list. It is written on bare sockets, so that little of the machine goes to it.
+`python -m app.bench.stub PACE` prints its port. It streams words, each ended by a space, and keeps when it sent them,
+in seconds of this machine's monotonic clock, which all processes share. `GET /times` gives and forgets them: for every
+seed that was asked with, a list. It is written on bare sockets, so that little of the machine goes to it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import time
 from typing import Any
 
 NAME = "stub"
-WORDS = "Good morning, of course, I will have a look at it and tell you how long your parcel takes.".split()
+WORDS = ("Good", "morning,", "of", "course,", "I", "will", "look", "at", "it", "and", "tell", "you", "how", "long")
 times: dict[int, list[float]] = {}
 
 

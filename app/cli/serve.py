@@ -70,6 +70,8 @@ def _log_to_file(settings: Settings) -> None:
         place.setFormatter(form)
         logging.getLogger().addHandler(place)
     logging.getLogger().setLevel(settings.log_level.upper())
+    # It tells of every request to the upstream, with an address that never changes.
+    logging.getLogger("httpx").setLevel(logging.DEBUG if settings.log_level == "debug" else logging.WARNING)
 
 
 def _greet(settings: Settings) -> None:

@@ -198,6 +198,35 @@ async def test_a_slow_consumer_slows_the_server(peer: Peer, engine: UpstreamEngi
         assert peer.sent == before
 
 
+async def test_a_server_that_answered_a_moment_ago_is_not_asked_again_but_one_that_failed_since_is(
+    peer: Peer, engine: UpstreamEngine
+) -> None:
+    peer.models = {"data": []}
+    await engine.check()
+    peer.chunks = [*reply("x")[:2], OSError("broken")]
+    with pytest.raises(EngineBroke):
+        await say(engine)
+    with pytest.raises(EngineUnavailable, match="lists nothing"):
+        await engine.check()
+    with pytest.raises(EngineUnavailable):
+        await engine.check()
+    peer.chunks = list(reply("x"))
+    assert (await say(engine))[0] == "x"
+    await engine.check()
+
+
+async def test_a_proxy_of_the_environment_is_gone_through(peer: Peer, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setenv("HTTP_PROXY", peer.address)
+        patch.setenv("http_proxy", peer.address)
+        patch.delenv("NO_PROXY", raising=False)
+        patch.delenv("no_proxy", raising=False)
+        engine = UpstreamEngine("http://llm.invalid/v1")
+        await engine.start()
+        assert engine.name == "mira"
+        await engine.close()
+
+
 async def test_closing_the_engine_ends_its_streams(peer: Peer, engine: UpstreamEngine) -> None:
     peer.chunks = [*reply("x")[:2], 30.0]
     stream = engine.stream(HELLO, Sampling())
