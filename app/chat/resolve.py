@@ -12,8 +12,11 @@ from app.characters.store import find, lore_of
 from app.chat.ask import Ask, Known
 from app.errors import BadRequest
 from app.services import Services
-from app.sessions.store import Place, Scope, locate
+from app.sessions.locate import locate
+from app.sessions.store import Place, Scope
+from app.sessions.told import Opening
 from app.tables import Character, Line, Memory, Session
+from models.frame import FRAMES
 from retrieval.cache import Stamp
 
 
@@ -24,7 +27,7 @@ async def resolve(services: Services, ask: Ask) -> Known:
         row = await find(db, ask.caller, ask.slug)
         scope = Scope(ask.caller.owner, ask.user, row.id)
         character = CharacterFields.model_validate(row.document)
-        place = await locate(db, scope, ask.messages, ask.session_id)
+        place = await locate(db, scope, ask.messages, ask.session_id, _opening(ask, character))
         elsewhere = await _is_elsewhere(db, place)
         bond = await _bond(db, scope, place, character, elsewhere)
         return Known(
@@ -39,6 +42,12 @@ async def resolve(services: Services, ask: Ask) -> Known:
             lines=await _line_stamp(db, row, encoder),
             memories=await _memory_stamp(db, scope, bond.memory_revision, encoder),
         )
+
+
+def _opening(ask: Ask, character: CharacterFields) -> Opening:
+    stages = (stage.greeting for stage in character.stages)
+    greetings = (character.greeting, *character.alternate_greetings, *stages)
+    return Opening(character.name, ask.user or FRAMES[character.language].user, tuple(filter(None, greetings)))
 
 
 def _stage(ask: Ask, bond: BondState, character: CharacterFields) -> Stage | None:

@@ -10,6 +10,7 @@ from app.chat.ask import Ask, Feeling, Known, Told
 from app.chat.feeling import worded
 from app.lore.book import BookSettings, activate
 from app.services import Services
+from app.sessions.told import without_name
 from models.frame import FRAMES
 from models.prompt import SHARES, Count, history_start, pieces, room_of, window_start
 from models.scene import Lore, Scene
@@ -89,5 +90,5 @@ def _scene(ask: Ask, known: Known, feeling: Feeling, first: int) -> Scene:
         client_system=ask.client_system,
         mood=worded(feeling.mood, character.language),
         history=known.place.history[first:],
-        begun=ask.begun,
+        begun=without_name(ask.begun, character.name),
     )

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
 from app.errors import NotFound
-from app.sessions.tree import ROOT, path_hashes, step
+from app.sessions.tree import ROOT, step
 from app.tables import Message as Row
 from app.tables import Session, new_id, now
 from models.scene import Message
@@ -48,27 +48,6 @@ class Place:
     def stored(self) -> int:
         """How many messages of the history are stored already; they are its first ones."""
         return sum(message_id is not None for message_id in self.ids)
-
-
-async def locate(db: AsyncSession, scope: Scope, messages: Sequence[Message], session_id: str | None) -> Place:
-    """The branch point of a request: the longest prefix of its messages that is stored, newest session first.
-
-    With a `session_id`, messages that do not begin at the session's root continue its current branch.
-
-    Raises:
-        NotFound: no such session in this scope.
-    """
-    if session_id is None:
-        matched = await _match(db, scope, messages, None)
-        return _unmatched(messages) if await _begins_anew(db, matched) else matched
-    session = await find_session(db, scope, session_id)
-    matched = await _match(db, scope, messages, session_id)
-    if matched.stored or session.leaf_id is None:
-        return matched
-    branch = await read_branch(db, session.leaf_id)
-    history = (*(_said(row) for row in branch), *messages)
-    ids = (*(row.id for row in branch), *(None for _ in messages))
-    return Place(session_id, history, ids, branch[-1].id, branch[-1].path_hash)
 
 
 async def find_session(db: AsyncSession, scope: Scope, session_id: str) -> Session:
@@ -170,62 +149,6 @@ async def _said_before(db: AsyncSession, session_id: str | None, first: int, cou
     query = select(Row).where(Row.session_id == session_id, depths, Row.deleted_at.is_(None))
     rows = await db.scalars(query.order_by(Row.created_at))
     return {(row.depth, step(ROOT, row.role, row.text)): row for row in rows}
-
-
-async def _match(db: AsyncSession, scope: Scope, messages: Sequence[Message], session_id: str | None) -> Place:
-    hashes = path_hashes(messages)
-    for end in range(len(hashes), 0, -LOOKUP):
-        asked = hashes[max(0, end - LOOKUP) : end]
-        leaf = await _newest(db, scope, asked, session_id)
-        if leaf is not None:
-            branch = await read_branch(db, leaf.id)
-            ids = [row.id for row in branch] + [None] * (len(messages) - len(branch))
-            return Place(leaf.session_id, tuple(messages), tuple(ids), leaf.id, leaf.path_hash)
-    return _unmatched(messages, session_id)
-
-
-def _unmatched(messages: Sequence[Message], session_id: str | None = None) -> Place:
-    return Place(session_id, tuple(messages), tuple(None for _ in messages))
-
-
-async def _begins_anew(db: AsyncSession, place: Place) -> bool:
-    """Whether a first message is no new try in the conversation that begins the same, because that has gone on.
-
-    Many conversations begin with the same greeting or the same hello. One that became a branch of another would put out
-    what was said there.
-    """
-    asked = [n for n, message in enumerate(place.history) if message.role == "user"]
-    if len(asked) > 1 or place.parent_id is None:
-        return False
-    # Below the message that is tried anew: its replies, and what was said to these.
-    below = [place.parent_id]
-    for _generation in range(2 if place.stored == len(place.history) else 3):
-        query = select(Row.id).where(Row.parent_id.in_(below), Row.deleted_at.is_(None))
-        below = list(await db.scalars(query.limit(LOOKUP)))
-    return bool(below)
-
-
-async def _newest(db: AsyncSession, scope: Scope, hashes: Sequence[str], session_id: str | None) -> Row | None:
-    """The deepest stored message with one of these path hashes; among equals, the newest."""
-    query = (
-        select(Row)
-        .join(Session, Session.id == Row.session_id)
-        .where(
-            Row.path_hash.in_(hashes),
-            Session.owner == scope.owner,
-            Session.user == scope.user,
-            Session.character_id == scope.character_id,
-            Session.deleted_at.is_(None),
-            Row.deleted_at.is_(None),
-        )
-        # A fork has the times of what it is a fork of.
-        .order_by(Row.depth.desc(), Row.created_at.desc(), Session.created_at.desc(), Row.id)
-        .limit(1)
-    )
-    if session_id is not None:
-        query = query.where(Row.session_id == session_id)
-    found: Row | None = await db.scalar(query)
-    return found
 
 
 def _said(row: Row) -> Message:

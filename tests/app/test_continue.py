@@ -55,10 +55,10 @@ async def test_a_prefill_is_gone_on_with_and_stored_whole(
     engine.replies.append(" grey: Mira sees it.")
     answer = await say(client, ASKED, ("assistant", "Mira: The sea is"))
     assert text_of(answer) == " grey: Mira sees it.", "only what is new, to the byte"
-    assert engine.asked[-1].messages[-1].content == "Mira: The sea is"
+    assert engine.asked[-1].messages[-1].content == "The sea is", "its name is no part of it"
     assert engine.asked[-1].messages[-2].content == "How is the sea?"
-    assert await branch(client, answer) == ["How is the sea?", "Mira: The sea is grey: Mira sees it."]
-    assert await recallable(services) == (["ana: How is the sea?\nMira: Mira: The sea is grey: Mira sees it."], 1)
+    assert await branch(client, answer) == ["How is the sea?", "The sea is grey: Mira sees it."]
+    assert await recallable(services) == (["ana: How is the sea?\nMira: The sea is grey: Mira sees it."], 1)
 
 
 @pytest.mark.usefixtures("mira")
