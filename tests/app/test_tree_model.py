@@ -1,0 +1,318 @@
+"""Conversations against a plain model: whatever two clients do, nothing is lost, leaked or counted twice."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psycopg
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, multiple, rule, run_state_machine_as_test
+
+from app.check.everything import everything
+from app.embedding import Embedding
+from app.main import create_app
+from app.reindex import count_waiting, embed_waiting
+from app.services import Services, build
+from app.sessions.normal import normal
+from app.settings import Settings
+from models.scripted import ScriptedEngine
+from tests.app.tree_model import STAGES, Memoized, Said, Tree, Window, agrees, read_tree
+
+LONG_RUN = int(os.environ.get("MOODLINE_TREE_EXAMPLES", "0"))
+"""Histories to try on each database; unset, a few."""
+USERS, SLUGS = ("ana", "bo"), ("mira", "tom")
+WORDS = ("I love the harbour", "I hate this, go away", "My cat is called Pickle", "今晚有点难过", "What a lovely day")
+
+
+class Conversations(RuleBasedStateMachine):
+    """The server, its clients, and what is known of it."""
+
+    open_database: Callable[[], str]
+    encoder: Any
+    windows = Bundle("windows")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.runner = asyncio.Runner()
+        self.folder = Path(tempfile.mkdtemp(prefix="moodline-tree-"))
+        self.url = type(self).open_database()
+        self.engine = ScriptedEngine(context_length=200_000)
+        self.count = 0
+        self.tree = Tree()
+        self.run(self._start())
+        for slug in SLUGS:
+            body = {"slug": slug, "name": slug.title(), "persona": f"{slug.title()} is here.", "stages": STAGES}
+            assert self.run(self.http.post("/api/characters", json=body)).status_code == 201
+
+    def run(self, what: Any) -> Any:
+        return self.runner.run(what)
+
+    async def _start(self) -> None:
+        options = {"context_tokens": 200_000, "window": 1000, "recall_memories": 3}
+        settings = Settings(home=self.folder, database_url=self.url, **options, _env_file=None)  # type: ignore[arg-type]
+        embedding = Embedding(lambda: self.encoder)
+        await embedding.start()
+        self.services: Services = build(settings, engine=self.engine, embedding=embedding)
+        transport = httpx.ASGITransport(create_app(self.services), raise_app_exceptions=True)
+        self.http = httpx.AsyncClient(transport=transport, base_url="http://localhost")
+
+    async def _stop(self) -> None:
+        await self.http.aclose()
+        await self.services.db.close()
+
+    def teardown(self) -> None:
+        try:
+            self.look_back()
+        finally:
+            self.run(self._stop())
+            self.runner.close()
+            shutil.rmtree(self.folder)
+
+    def look_back(self) -> None:
+        """What must be so once the background has done its work."""
+        self.run(embed_waiting(self.services))
+        assert self.run(count_waiting(self.services)) == 0
+        self.everything_agrees()
+        answered = {n.parent for n in self.tree.nodes.values() if n.role == "assistant"}
+        unfelt = [n for n in answered if n and self.tree.nodes[n].role == "user" and self.tree.emotions[n] is None]
+        assert not unfelt, "how it felt is heard in the background, sooner or later"
+        assert self.run(self._faults()) == {}
+
+    async def _faults(self) -> Any:
+        found = await everything(self.services.db)
+        return {name: what.count for name, what in found.items() if what.count}
+
+    # What is done.
+
+    def fresh(self, window: Window, words: str) -> str:
+        """A text that nobody has said before, and that tells whose it is."""
+        self.count += 1
+        return f"{words} {window.user}@{window.slug} {self.count}"
+
+    @rule(target=windows, user=st.sampled_from(USERS), slug=st.sampled_from(SLUGS), words=st.sampled_from(WORDS))
+    def open_a_window(self, user: str, slug: str, words: str) -> Window:
+        window = Window(user, slug)
+        self.send(window, [("user", self.fresh(window, words))])
+        return window
+
+    @rule(window=windows, words=st.sampled_from(WORDS))
+    def say(self, window: Window, words: str) -> None:
+        self.send(window, [*window.talk, ("user", self.fresh(window, words))])
+
+    @rule(window=windows)
+    def regenerate(self, window: Window) -> None:
+        self.send(window, window.talk[:-1])
+
+    @rule(window=windows, data=st.data(), words=st.sampled_from(WORDS))
+    def edit_and_drop_what_follows(self, window: Window, data: st.DataObject, words: str) -> None:
+        place = self.one_of_the_users(window, data)
+        if place:
+            self.send(window, [*window.talk[:place], ("user", self.fresh(window, words))])
+
+    @rule(window=windows, data=st.data(), words=st.sampled_from(WORDS))
+    def edit_and_send_what_follows_again(self, window: Window, data: st.DataObject, words: str) -> None:
+        place = self.one_of_the_users(window, data)
+        if place:
+            talk = [*window.talk, ("user", self.fresh(window, words))]
+            talk[place] = ("user", self.fresh(window, words))
+            self.send(window, talk)
+
+    @rule(window=windows)
+    def wrap_lines_anew(self, window: Window) -> None:
+        window.talk = [(role, f" {text.replace(' ', chr(10), 1)}\r\n") for role, text in window.talk]
+
+    @rule(window=windows, data=st.data())
+    def show_another_branch(self, window: Window, data: st.DataObject) -> None:
+        ends = [
+            n.id
+            for n in self.tree.nodes.values()
+            if self.tree.scopes[n.session] == (window.user, window.slug)
+            and n.role == "assistant"
+            and n.session not in self.tree.gone
+            and n.id not in self.tree.deleted
+        ]
+        if ends:
+            window.talk = [(n.role, n.text) for n in self.tree.path(data.draw(st.sampled_from(ends)))]
+
+    @rule(target=windows, data=st.data())
+    def open_a_window_on_what_is_stored(self, data: st.DataObject) -> Any:
+        """As a client that was installed anew, or on another device."""
+        session = self.one_session(data)
+        if session is None:
+            return multiple()
+        shown = self.run(self.http.get(f"/api/sessions/{session}")).json()
+        talk = [(message["role"], message["text"]) for message in shown["branch"]]
+        return Window(*self.tree.scopes[session], talk) if talk and talk[-1][0] == "assistant" else multiple()
+
+    @rule(data=st.data(), words=st.sampled_from(WORDS))
+    def say_in_a_session(self, data: st.DataObject, words: str) -> None:
+        session = self.one_session(data)
+        if session is not None:
+            window = Window(*self.tree.scopes[session])
+            branch = [(n.role, n.text) for n in self.tree.path(self.tree.leaves[session])]
+            said = ("user", self.fresh(window, words))
+            self.send(window, [*branch, said], [said], session)
+
+    @rule(data=st.data())
+    def delete_a_session(self, data: st.DataObject) -> None:
+        session = self.one_session(data)
+        if session is not None:
+            assert self.run(self.http.delete(f"/api/sessions/{session}")).status_code == 204
+            self.look()
+
+    @rule()
+    def start_the_server_anew(self) -> None:
+        self.run(self._stop())
+        self.run(self._start())
+
+    @rule()
+    def let_the_background_work(self) -> None:
+        self.run(embed_waiting(self.services))
+        self.look()
+
+    def one_of_the_users(self, window: Window, data: st.DataObject) -> int | None:
+        places = [n for n, (role, _text) in enumerate(window.talk) if role == "user" and n > 0]
+        return data.draw(st.sampled_from(places)) if places else None
+
+    def one_session(self, data: st.DataObject) -> str | None:
+        live = sorted(set(self.tree.scopes) - self.tree.gone, key=self.tree.begun.__getitem__)
+        return data.draw(st.sampled_from(live)) if live else None
+
+    # What must come of it.
+
+    def send(
+        self, window: Window, talk: Sequence[Said], sent: Sequence[Said] | None = None, session: str | None = None
+    ) -> None:
+        """Have a turn, and hold what it did against the model. `talk` is what the character must know of."""
+        before, reply = self.tree, self.fresh(window, "So be it,")
+        self.engine.replies.append(reply)
+        messages = [{"role": role, "content": text} for role, text in sent or talk]
+        body = {"model": f"char/{window.slug}", "user": window.user, "messages": messages}
+        headers = {"X-Session-Id": session} if session else {}
+        answer = self.run(self.http.post("/v1/chat/completions", json=body, headers=headers))
+        assert answer.status_code == 200, answer.text
+        assert answer.json()["choices"][0]["message"]["content"] == reply
+        window.talk = [*talk, ("assistant", reply)]
+        self.look()
+        chosen = answer.headers["x-session-id"]
+        assert session in (None, chosen)
+        self.check_place(window, before, chosen)
+        self.check_prompt(window, before, chosen, answer.headers["x-moodline-turn"])
+
+    def check_place(self, window: Window, before: Tree, chosen: str) -> None:
+        """The right session, the right branch point, nothing stored twice, copies known as such."""
+        talk = window.talk[:-1]
+        scope = (window.user, window.slug)
+        live = [name for name, whose in before.scopes.items() if whose == scope and name not in before.gone]
+        depths = {name: len(before.prefix(name, talk)) for name in live}
+        if sum(role == "user" for role, _text in talk) > 1 and max(depths.values(), default=0):
+            assert depths.get(chosen) == max(depths.values()), "the deepest match"
+        assert self.tree.scopes[chosen] == scope
+        new = [n for n in self.tree.nodes.values() if n.id not in before.nodes]
+        path = self.tree.path(self.tree.leaves[chosen])
+        assert [(n.role, normal(n.text)) for n in path] == [(role, normal(text)) for role, text in window.talk]
+        assert new == path[len(path) - len(new) :], "one chain, and nothing beside it"
+        assert len(new) == len(window.talk) - depths.get(chosen, 0)
+        for node in new[:-2]:
+            twins = [
+                n.origin
+                for n in before.nodes.values()
+                if n.session == chosen
+                and n.id not in before.deleted
+                and (n.depth, n.role, normal(n.text)) == (node.depth, node.role, normal(node.text))
+            ]
+            assert node.origin in (twins or [node.id])
+
+    def check_prompt(self, window: Window, before: Tree, chosen: str, turn: str) -> None:
+        """Exactly this branch's history; beside it nothing of anybody else, and nothing that does not count."""
+        asked = self.engine.asked[-1].messages
+        told = [(message.role, normal(message.content)) for message in asked if message.role != "system"]
+        assert told == [(role, normal(text)) for role, text in window.talk[:-1]]
+        tags = {tag for message in asked for tag in re.findall(r"\w+@\w+", message.content)}
+        assert tags <= {f"{window.user}@{window.slug}"}, "somebody else's words"
+        trace = self.run(self.http.get(f"/api/turns/{turn}/trace")).json()
+        on_path = {n.origin for n in self.tree.path(self.tree.leaves[chosen])}
+        elsewhere = {before.nodes[n].origin for n in before.active if before.nodes[n].session != chosen}
+        for memory in (self.tree.memories[kept["id"]] for kept in trace["memories"] if kept["kept"]):
+            both = {memory.message_id, memory.reply_id}
+            assert both <= elsewhere or both <= on_path, "recalled from a branch that does not count"
+
+    def look(self) -> None:
+        """Read everything; whatever was there is still there, and the same."""
+        before, self.tree = self.tree, self.run(read_tree(self.services))
+        for node in before.nodes.values():
+            assert self.tree.nodes.get(node.id) == node
+
+    @invariant()
+    def everything_agrees(self) -> None:
+        self.look()
+        agrees(self.tree)
+
+
+def examine(open_database: Callable[[], str], encoder: Any, examples: int) -> None:
+    """Try histories; hypothesis shrinks one that fails to its shortest form."""
+
+    class Machine(Conversations):
+        pass
+
+    Machine.open_database, Machine.encoder = staticmethod(open_database), encoder
+    Machine.__name__ = Conversations.__name__
+    run_state_machine_as_test(
+        Machine,
+        settings=settings(
+            max_examples=LONG_RUN or examples,
+            stateful_step_count=30 if LONG_RUN else 12,
+            derandomize=not LONG_RUN,
+            database=None,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
+
+
+@pytest.fixture(scope="module")
+def encoder(loaded_encoder: Any) -> Any:
+    return Memoized(loaded_encoder[0]), loaded_encoder[1]
+
+
+def test_whatever_two_clients_do_sqlite_holds_what_a_plain_model_holds(
+    sqlite_template: Path, tmp_path: Path, encoder: Any
+) -> None:
+    numbers = count()
+
+    def open_database() -> str:
+        file = tmp_path / f"{next(numbers)}.db"
+        shutil.copy(sqlite_template, file)
+        return f"sqlite+aiosqlite:///{file}"
+
+    examine(open_database, encoder, 12)
+
+
+def test_whatever_two_clients_do_postgresql_holds_what_a_plain_model_holds(
+    postgres: str, postgres_template: str, encoder: Any
+) -> None:
+    made: list[str] = []
+
+    def open_database() -> str:
+        made.append(f"tree_{os.urandom(6).hex()}")
+        with psycopg.connect(postgres, autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {made[-1]} TEMPLATE {postgres_template}")
+        return str(httpx.URL(postgres).copy_with(scheme="postgresql+psycopg", path=f"/{made[-1]}"))
+
+    try:
+        examine(open_database, encoder, 3)
+    finally:
+        with psycopg.connect(postgres, autocommit=True) as connection:
+            for name in made:
+                connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
