@@ -18,6 +18,7 @@ class Frame:
     scenario: str
     user_persona: str
     client_system: str
+    client_late: str
     lore: str
     stage: str
     mood: str
@@ -39,6 +40,7 @@ FRAMES: Mapping[Language, Frame] = {
         scenario="## Where you are\n{text}",
         user_persona="## Who {user} is\n{text}",
         client_system="## Further notes from the app\n{text}",
+        client_late="## The app's notes on this reply\n{text}",
         lore="## What {char} knows about this world\n{text}",
         stage="## Between {char} and {user} now: {stage}\n{text}",
         mood="## {char}'s mood\n{text}",
@@ -57,6 +59,7 @@ FRAMES: Mapping[Language, Frame] = {
         scenario="【此刻的场景】\n{text}",
         user_persona="【{user}是谁】\n{text}",
         client_system="【应用的补充说明】\n{text}",
+        client_late="【应用对这次回复的说明】\n{text}",
         lore="【{char}了解的这个世界】\n{text}",
         stage="【{char}与{user}现在的关系：{stage}】\n{text}",
         mood="【{char}此刻的心情】\n{text}",

@@ -88,6 +88,13 @@ def present_texts(scene: Scene) -> tuple[str, ...]:
     return tuple(_fill(template, scene, text) for template, text in parts if text.strip())
 
 
+def closing_texts(scene: Scene) -> tuple[str, ...]:
+    """The texts nearest to the reply: what the client notes about it, and that it is to be given."""
+    frame = FRAMES[scene.language]
+    late = (_fill(frame.client_late, scene, scene.client_late),) if scene.client_late.strip() else ()
+    return (*late, _fill(frame.speak, scene, ""))
+
+
 def pieces(scene: Scene) -> list[str]:
     """Every text that `render` will count, so that an engine can count them in one call."""
     frame = FRAMES[scene.language]
@@ -95,7 +102,7 @@ def pieces(scene: Scene) -> list[str]:
     return [
         *fixed_texts(scene),
         *present_texts(scene),
-        _fill(frame.speak, scene, ""),
+        *closing_texts(scene),
         *headings,
         *(entry.text for entry in scene.lore),
         *scene.memories,
@@ -121,8 +128,9 @@ def history_start(scene: Scene, *, budget: int, window: int, count: Count) -> in
     room, last = room_of(scene, budget, count)
     if room < last:
         raise PromptTooLong(
-            f"The character's fixed texts and the last message need {budget - room + last} tokens of a prompt of at "
-            f"most {budget}. Shorten the message or the character, or raise MOODLINE_CONTEXT_TOKENS."
+            f"The character's fixed texts, the client's own instructions and the last message need "
+            f"{budget - room + last} tokens of a prompt of at most {budget}. Shorten what is longest of them, or raise "
+            "MOODLINE_CONTEXT_TOKENS."
         )
     allowed = room - last - int(room * sum(SHARES.values()))
     return _cut(scene.history[:-1], window, allowed, count)
@@ -157,8 +165,8 @@ def render(scene: Scene, *, layout: Layout, budget: int, window: int, count: Cou
 
 def room_of(scene: Scene, budget: int, count: Count) -> tuple[int, int]:
     """Tokens that the fixed texts leave of `budget`, and tokens of the last message with the reply that is begun."""
-    speak = _fill(FRAMES[scene.language].speak, scene, "")
-    fixed = sum(count(text) + 1 for text in (*fixed_texts(scene), *present_texts(scene), speak)) + 2 * MESSAGE_TOKENS
+    texts = (*fixed_texts(scene), *present_texts(scene), *closing_texts(scene))
+    fixed = sum(count(text) + 1 for text in texts) + 2 * MESSAGE_TOKENS
     begun = count(scene.begun) + MESSAGE_TOKENS if scene.begun else 0
     return budget - fixed, count(scene.history[-1].content) + MESSAGE_TOKENS + begun
 
@@ -218,12 +226,11 @@ def _arrange(
     stable = _block(frame.lore, scene, [text for text in lore if text in constant], "\n")
     fired = _block(frame.lore, scene, [text for text in lore if text not in constant], "\n")
     recalled = [*_block(frame.memories, scene, memories, "\n"), *_block(frame.lines, scene, lines, SEPARATOR)]
-    now = [*present_texts(scene), *fired, *recalled]
-    speak = _fill(frame.speak, scene, "")
+    now = [*present_texts(scene), *fired, *recalled, *closing_texts(scene)]
     if layout == "classic":
-        return (Message("system", "\n\n".join((*fixed_texts(scene), *stable, *now, speak))), *history)
+        return (Message("system", "\n\n".join((*fixed_texts(scene), *stable, *now))), *history)
     first = Message("system", "\n\n".join((*fixed_texts(scene), *stable)))
-    return (first, *history[:-1], Message("system", "\n\n".join((*now, speak))), history[-1])
+    return (first, *history[:-1], Message("system", "\n\n".join(now)), history[-1])
 
 
 def _block(template: str, scene: Scene, texts: Iterable[str], separator: str) -> list[str]:

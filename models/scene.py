@@ -37,7 +37,8 @@ class Scene:
     """What the character knows at this moment.
 
     `lines` and `memories` are ready-made texts, best first. `mood` is a worded feeling or empty. `client_system` is
-    what the caller's own system prompt said; it is placed, labelled, after ours. `begun` is what the reply to the
+    what the caller's own system prompt said; it is placed, labelled, after ours. `client_late` is what the caller said
+    so later than the conversation's first message; it stays near the end. `begun` is what the reply to the
     history's last message already begins with, to be gone on with as it stands.
     """
 
@@ -51,6 +52,7 @@ class Scene:
     user: str = ""
     user_persona: str = ""
     client_system: str = ""
+    client_late: str = ""
     mood: str = ""
     lore: tuple[Lore, ...] = ()
     lines: tuple[str, ...] = ()

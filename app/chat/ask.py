@@ -26,6 +26,7 @@ Mode = Literal["say", "regenerate", "continue", "impersonate"]
 class Ask:
     """What a caller wants. `messages` end with the user's; `budget` is the prompt's share of the context.
 
+    `client_system` is what the client instructed before the talk, `client_late` what it did in it or after it.
     `calls` are calls of tools that followed, with their results; they go after the prompt and are stored nowhere.
     `begun` is what the reply to the last message already begins with; only what comes after it is told, all is stored.
     `stage` names one of the character's for this turn only, whatever the bond says; empty for none.
@@ -41,6 +42,7 @@ class Ask:
     layout: Layout
     strategy: Strategy | None
     client_system: str = ""
+    client_late: str = ""
     session_id: str | None = None
     store: bool = True
     choices: int = 1

@@ -31,7 +31,7 @@ def read_ask(body: ChatRequest, caller: Caller, services: Services, slug: str, s
     settings = services.settings
     _check_messages(body, settings.max_message_chars)
     talk, begun = _talk(body.messages)
-    system = "\n\n".join(m.text for m in body.messages if m.role in ("system", "developer") and m.text.strip())
+    system, late = _instructions(body.messages)
     sampling = read_sampling(body, services)
     extensions = body.moodline
     return Ask(
@@ -45,6 +45,7 @@ def read_ask(body: ChatRequest, caller: Caller, services: Services, slug: str, s
         layout=extensions.layout or settings.layout,
         strategy=extensions.strategy,
         client_system=system,
+        client_late=late,
         session_id=session or body.session_id,
         store=body.store is not False,
         choices=body.n or 1,
@@ -52,6 +53,20 @@ def read_ask(body: ChatRequest, caller: Caller, services: Services, slug: str, s
         calls=exchange_under_way(body.messages),
         begun=begun,
     )
+
+
+def _instructions(messages: Sequence[ChatMessage]) -> tuple[str, str]:
+    """The client's system prompts: those before anything is said, and those that came later and mean this reply.
+
+    SillyTavern sends examples of talk as system messages, with the names `example_user` and `example_assistant`.
+    """
+    first = next((place for place, message in enumerate(messages) if is_talk(message)), len(messages))
+    texts: tuple[list[str], list[str]] = [], []
+    for place, message in enumerate(messages):
+        if message.role in ("system", "developer") and message.text.strip():
+            example = message.name in ("example_user", "example_assistant")
+            texts[place > first].append(f"{message.name}: {message.text}" if example else message.text)
+    return "\n\n".join(texts[0]), "\n\n".join(texts[1])
 
 
 def _talk(messages: Sequence[ChatMessage]) -> tuple[tuple[Message, ...], str]:

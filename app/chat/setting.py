@@ -88,6 +88,7 @@ def _scene(ask: Ask, known: Known, feeling: Feeling, first: int) -> Scene:
         stage_persona=named(stage.persona) if stage else "",
         user=user,
         client_system=ask.client_system,
+        client_late=ask.client_late,
         mood=worded(feeling.mood, character.language),
         history=known.place.history[first:],
         begun=without_name(ask.begun, character.name),

@@ -337,6 +337,40 @@ async def test_a_clients_own_system_prompt_is_kept_and_labelled(
 
 
 @pytest.mark.usefixtures("mara")
+async def test_what_a_client_instructs_in_the_talk_or_after_it_stays_late(
+    client: httpx.AsyncClient, engine: ScriptedEngine
+) -> None:
+    engine.replies.append("Aye.")
+    talk = [
+        ("system", "Answer in one word."),
+        ("developer", "Never say why."),
+        ("user", "Hello."),
+        ("assistant", "Hm."),
+        ("system", "It is raining."),
+        ("user", "Ready?"),
+        ("system", "Be cold."),
+    ]
+    answer = await say(client, talk)
+    asked = engine.asked[-1].messages
+    assert [message.role for message in asked] == ["system", "user", "assistant", "system", "user"]
+    assert "Further notes from the app\nAnswer in one word.\n\nNever say why." in asked[0].content
+    assert "The app's notes on this reply\nIt is raining.\n\nBe cold.\n\nReply to" in asked[3].content
+    assert asked[-1].content == "Ready?"
+    session = (await client.get(f"/api/sessions/{answer.headers['x-session-id']}")).json()
+    assert [m["text"] for m in session["branch"]] == ["Hello.", "Hm.", "Ready?", "Aye."]
+
+
+@pytest.mark.usefixtures("mara")
+async def test_instructions_that_do_not_fit_are_named_and_nothing_is_cut_from_them(
+    client: httpx.AsyncClient, services: Services
+) -> None:
+    answer = await say(client, [("user", "Ready?"), ("system", "word " * 6_000)], max_tokens=19_000)
+    assert answer.status_code == 400
+    assert "the client's own instructions" in answer.json()["error"]["message"]
+    assert await rows(services, Message) == 0
+
+
+@pytest.mark.usefixtures("mara")
 async def test_a_prompt_that_can_not_fit_says_so_and_stores_nothing(
     client: httpx.AsyncClient, services: Services
 ) -> None:

@@ -95,6 +95,20 @@ def test_a_scene_that_does_not_end_with_the_user_is_refused() -> None:
         rendered(dataclasses.replace(EN, history=EN.history[:2]))
 
 
+@pytest.mark.parametrize("scene", [EN, ZH], ids=["en", "zh"])
+def test_what_a_client_says_late_stays_nearest_to_the_reply_and_out_of_the_stable_prefix(scene: Scene) -> None:
+    noted, plain = rendered(dataclasses.replace(scene, client_late="Be cold to Ana.")), rendered(scene)
+    assert noted.messages[0] == plain.messages[0]
+    *_, note, speak = noted.messages[-2].content.split("\n\n")
+    assert note.endswith("\nBe cold to Ana.")
+    assert plain.messages[-2].content.endswith(speak)
+    assert (
+        "Be cold to Ana."
+        in rendered(dataclasses.replace(scene, client_late="Be cold to Ana."), "classic").messages[0].content
+    )
+    assert noted.tokens == plain.tokens + len(note) + 1
+
+
 @pytest.mark.parametrize("layout", ["late", "classic"])
 @pytest.mark.parametrize("scene", [EN, ZH], ids=["en", "zh"])
 def test_a_reply_that_is_begun_stands_last_and_changes_nothing_before_it(scene: Scene, layout: Layout) -> None:
