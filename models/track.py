@@ -27,6 +27,8 @@ class TokenTrack:
 
     def settle(self, fates: Iterable[bool]) -> tuple[Token, ...]:
         """The tokens that are settled by the fates of the next characters. Without any tokens, nothing."""
+        if not self._tokens:
+            return ()
         done: list[Token] = []
         for shown in fates:
             while self._tokens and not self._tokens[0].text:

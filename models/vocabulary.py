@@ -77,7 +77,11 @@ class Vocabulary:
         """Values of a JSON schema. Raises `ParameterRefused`, naming `param`, for one that can't be followed."""
         from llguidance import LLMatcher
 
-        return self._constraint(LLMatcher.grammar_from_json_schema(schema, overrides=COMPACT), param)
+        try:
+            grammar = LLMatcher.grammar_from_json_schema(schema, overrides=COMPACT)
+        except ValueError as error:
+            raise ParameterRefused(f"The schema can't be followed: {error}", param) from error
+        return self._constraint(grammar, param)
 
     def lark(self, grammar: str, param: str) -> Constraint:
         """Texts of a grammar in llguidance's variant of Lark; raises as `json` does."""

@@ -6,6 +6,7 @@ import hashlib
 import time
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from app.chat.piece import Piece
@@ -100,6 +101,7 @@ def logprobs(tokens: Iterable[Token]) -> dict[str, Any]:
     return {"content": content, "refusal": None}
 
 
+@lru_cache(maxsize=16)
 def fingerprint(engine: str) -> str:
     """Changes when replies may change although seed and parameters are the same: with our version or another engine."""
     return "fp_" + hashlib.blake2b(f"{VERSION} {engine}".encode(), digest_size=5).hexdigest()

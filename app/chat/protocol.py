@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from app.settings import Layout, OnDisconnect, Strategy
-from app.text import STORABLE, Text, clean
+from app.text import STORABLE, JsonObject, Text, clean
 
 Role = Literal["system", "developer", "user", "assistant", "tool", "function"]
 FunctionName = Annotated[str, StringConstraints(pattern=r"^[a-zA-Z0-9_.-]{1,64}$")]
@@ -56,11 +56,9 @@ class ChatMessage(BaseModel):
 class FunctionDefinition(BaseModel):
     """A function that may be called; `parameters` is the JSON schema of its arguments."""
 
-    model_config = ConfigDict(extra="allow")
-
     name: FunctionName
     description: Text | None = None
-    parameters: dict[str, Any] | None = None
+    parameters: JsonObject | None = None
     strict: bool | None = None
 
 
@@ -91,7 +89,7 @@ class JsonSchema(BaseModel):
 
     name: FunctionName
     description: Text | None = None
-    schema_: Annotated[dict[str, Any], Field(alias="schema")]
+    schema_: Annotated[JsonObject, Field(alias="schema")]
     strict: bool | None = None
 
 

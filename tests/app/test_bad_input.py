@@ -296,6 +296,36 @@ async def test_a_session_header_that_names_nothing_is_not_found(client: httpx.As
     assert await rows() == before
 
 
+def nested(depth: int) -> dict[str, Any]:
+    schema: dict[str, Any] = {"type": "string"}
+    for _ in range(depth):
+        schema = {"type": "object", "properties": {"a": schema}}
+    return schema
+
+
+def formatted(schema: Any) -> dict[str, Any]:
+    return {"response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}}
+
+
+def tooled(schema: Any) -> dict[str, Any]:
+    return {"tools": [{"type": "function", "function": {"name": "f", "parameters": schema}}]}
+
+
+@pytest.mark.parametrize("form", [formatted, tooled])
+async def test_a_schema_of_odd_json_is_stored_clean_or_refused(
+    client: httpx.AsyncClient, engine: ScriptedEngine, form: Any
+) -> None:
+    for wrong in (nested(40), nested(400), {"minimum": float("nan")}, {"minimum": float("inf")}, [], "x", 5):
+        answer = await send(client, HELLO | form(wrong))
+        assert (answer.status_code, answer.json()["error"]["code"]) == (400, "invalid_request"), str(wrong)[:80]
+    engine.replies.append("{}")
+    odd = nested(5) | {"title": "a\0b\ud800", "\0": {"enum": ["\0"]}}
+    answer = await send(client, HELLO | form(odd))
+    assert answer.status_code == 200, answer.text
+    trace = await client.get(f"/api/turns/{answer.headers['x-moodline-turn']}/trace")
+    assert "a\ufffdb\ufffd" in trace.text
+
+
 ODD: list[Any] = [
     None,
     True,

@@ -448,6 +448,41 @@ async def test_an_engine_that_refuses_a_value_is_a_400_that_names_it(
         assert (error["param"], error["message"]) == ("logit_bias", "no such token")
 
 
+async def test_what_was_refused_leaves_the_server_as_it_was(http: httpx.AsyncClient, engine: ScriptedEngine) -> None:
+    for wrong in ({"logprobs": True, "top_logprobs": 21}, {"n": 0}, {"tools": []}, {"messages": []}, {"seed": 2**64}):
+        for streamed in (False, True):
+            await refuse(http, BARE | wrong | {"stream": streamed})
+    engine.replies.append("Aye.")
+    assert (await ask(http, BARE))["choices"][0]["message"]["content"] == "Aye."
+
+
+async def test_a_body_that_is_no_object_is_refused(http: httpx.AsyncClient) -> None:
+    for body in ("[]", '"hi"', "5", "null", "[[]]"):
+        answer = await http.post(PATH, content=body, headers={"content-type": "application/json"})
+        assert (answer.status_code, answer.json()["error"]["type"]) == (400, "invalid_request_error"), body
+
+
+async def test_errors_have_one_shape_whatever_went_wrong(http: httpx.AsyncClient) -> None:
+    plain = {"content-type": "text/plain"}
+    for answer, status, code in (
+        (await http.get("/v1/nothing"), 404, "not_found"),
+        (await http.get(PATH), 405, "method_not_allowed"),
+        (await http.post(PATH, content="{}", headers=plain), 415, "unsupported_media_type"),
+        (await http.post(PATH, content=b"{", headers={"content-type": "application/json"}), 400, "invalid_json"),
+        (await http.post(PATH, content=b"x" * (5 * 2**20)), 413, "too_large"),
+        (await http.get("/v1/models", headers={"authorization": "Bearer ml-x"}), 401, "invalid_api_key"),
+        (await http.get("/v1/models", headers={"host": "evil.example"}), 403, "forbidden"),
+        (await http.post(PATH, json=BARE | {"model": "no"}), 404, "model_not_found"),
+        (await http.post(PATH, json=BARE), 503, "engine_unavailable"),
+    ):
+        error = answer.json()["error"]
+        assert (answer.status_code, error["code"]) == (status, code)
+        assert set(error) == {"message", "type", "param", "code"}
+        assert isinstance(error["message"], str)
+        assert error["type"] == {403: "permission_error", 503: "server_error"}.get(status, "invalid_request_error")
+        assert answer.headers["x-request-id"]
+
+
 async def test_the_fingerprint_is_the_same_in_every_answer_and_chunk(
     http: httpx.AsyncClient, engine: ScriptedEngine
 ) -> None:
