@@ -71,6 +71,11 @@ class Embedding:
         """The loaded encoder."""
         return self._parts()[0]
 
+    @property
+    def tagger(self) -> EmotionTagger:
+        """What hears emotions in its vectors. Raises Unavailable while it is loading."""
+        return self._parts()[1]
+
     async def queries(self, texts: Sequence[str]) -> Vectors:
         """Embed texts that search: float32 [n, d]."""
         return await self._embed(self._queries, texts)

@@ -52,6 +52,15 @@ class Services:
         """
         return f"{self.embedding.encoder.id}+{TERMS}"
 
+    @property
+    def tagger(self) -> str:
+        """What hears rows' emotions now. Rows that something else has heard are heard anew, and searched meanwhile.
+
+        Raises:
+            Unavailable: the encoder is still loading.
+        """
+        return "language model" if self.settings.emotion == "model" else self.embedding.tagger.id
+
 
 def build(settings: Settings, *, engine: Engine | None = None, embedding: Embedding | None = None) -> Services:
     """Put the parts together; nothing is loaded or connected yet. Parts that exist already can be handed in."""

@@ -193,7 +193,8 @@ class Line(Base):
     """A unit of the character's past dialogue: what was said before, and the character's answer.
 
     `key` is the text that is embedded, speakers anonymised and the answer left out. `vector`, `emotion`, `terms` and
-    `encoder` (how the row was indexed, `Services.recipe`) are null until that has been done.
+    `encoder` (how the row was indexed, `Services.recipe`) are null until that has been done. `tagger` is what heard the
+    emotion (`Services.tagger`).
     """
 
     __tablename__ = "lines"
@@ -209,6 +210,7 @@ class Line(Base):
     encoder: Mapped[str | None] = mapped_column(String(200), index=True)
     vector: Mapped[Floats | None]
     emotion: Mapped[Floats | None]
+    tagger: Mapped[str | None] = mapped_column(String(100))
     terms: Mapped[Terms | None]
     created_at: Mapped[datetime] = mapped_column(default=now)
 
@@ -286,9 +288,9 @@ class Memory(Base):
     """An exchange that can be recalled, with how it felt.
 
     `previous_id` is the exchange before it in the same conversation; `context` is the vector of both together, by which
-    an exchange that says little by itself is found. `encoder` names how the row was indexed (`Services.recipe`).
-    `message_id` and `reply_id` are the originals of the exchange's two messages; it is `retired`, not recalled, while
-    no current branch holds it.
+    an exchange that says little by itself is found. `encoder` names how the row was indexed (`Services.recipe`),
+    `tagger` what heard its emotion (`Services.tagger`). `message_id` and `reply_id` are the originals of the exchange's
+    two messages; it is `retired`, not recalled, while no current branch holds it.
     """
 
     __tablename__ = "memories"
@@ -307,6 +309,7 @@ class Memory(Base):
     vector: Mapped[Floats]
     context: Mapped[Floats | None]
     emotion: Mapped[Floats]
+    tagger: Mapped[str | None] = mapped_column(String(100))
     terms: Mapped[Terms | None]
     previous_id: Mapped[int | None] = mapped_column(
         BigId, ForeignKey("memories.id", name="fk_memories_previous_id_memories", ondelete="SET NULL"), index=True

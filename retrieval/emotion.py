@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from hashlib import sha256
 from typing import Protocol
 
 import numpy as np
@@ -23,7 +24,12 @@ _LOGIT = math.log(9.0)
 
 
 class EmotionTagger(Protocol):
-    """Says how texts feel."""
+    """Says how texts feel. `id` changes whenever it would hear texts differently."""
+
+    @property
+    def id(self) -> str:
+        """What hears; at most 100 characters."""
+        ...
 
     def tag(self, texts: Sequence[str], vectors: Vectors) -> Vectors:
         """Intensities of `texts`, whose embeddings are `vectors` [n, dimension]: float32 [n, 8], each 0 to 1."""
@@ -50,6 +56,8 @@ class AnchorTagger:
         top = np.array([(group @ self._directions[:, d]).mean() for d, group in enumerate(groups)])
         # An encoder that can't tell a dimension from neutral text must not divide by nothing.
         self._span = np.maximum(top - self._faint, 1e-3)
+        sentences = "\n".join([*(one for name in EMOTIONS for one in ANCHORS[name]), *NEUTRAL])
+        self.id = f"anchors {sha256(sentences.encode()).hexdigest()[:12]}"
 
     def tag(self, texts: Sequence[str], vectors: Vectors) -> Vectors:
         """Intensities float32 [n, 8]. Reads `vectors` only. Raises ValueError when their shape does not fit."""

@@ -9,6 +9,7 @@ import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,8 @@ FLOOR = 0.1
 # This much above what neutral texts reach, intensities are probabilities.
 _CLEAR = 1.25
 
-_ARRAYS = ("directions", "grams", "scales", "bias", "curves", "faint", "seen")
+_HEARING = ("directions", "grams", "scales", "bias", "curves", "faint")
+_ARRAYS = (*_HEARING, "seen")
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,6 +71,10 @@ class HeadTagger:
 
     def __init__(self, head: Head) -> None:
         self._head = head
+        digest = sha256()
+        for name in _HEARING:
+            digest.update(np.ascontiguousarray(getattr(head, name)).tobytes())
+        self.id = f"head {digest.hexdigest()[:12]}"
 
     def tag(self, texts: Sequence[str], vectors: Vectors) -> Vectors:
         """Intensities float32 [n, 8]. Raises ValueError when the vectors' shape does not fit.

@@ -123,6 +123,7 @@ async def _form_memory(services: Services, turn: Turn, speech: Speech) -> tuple[
         terms=memory_terms(text, created),
         previous_id=previous_id,
         emotion=turn.feeling.emotion,
+        tagger=services.embedding.tagger.id,
         importance=importance(said, turn.feeling.emotion),
         created_at=created,
     )

@@ -71,6 +71,7 @@ async def change(memory_id: MemoryId, body: MemoryChange, caller: CallerDep, ser
             same = (await current_text(db, memory.previous_id) or "") == before
             memory.text, memory.encoder = body.text, services.recipe if same else outdated()
             memory.vector, memory.context, memory.emotion = fresh
+            memory.tagger = services.embedding.tagger.id
             memory.terms = memory_terms(body.text, memory.created_at)
         if body.pinned is not None:
             memory.pinned = body.pinned

@@ -378,7 +378,9 @@ async def test_a_real_script_is_stored_and_a_few_of_its_lines_recalled(
     assert done["units"] > 300
     async with services.db.write() as db:
         chosen = await db.scalars(select(Line.id).order_by(Line.id).offset(6))
-        await db.execute(update(Line).where(Line.id.in_(list(chosen))).values(encoder=services.recipe))
+        await db.execute(
+            update(Line).where(Line.id.in_(list(chosen))).values(encoder=services.recipe, tagger=services.tagger)
+        )
     assert await embed_waiting(services) == 6
     async with services.db.read() as db:
         assert await db.scalar(select(func.count()).select_from(Line).where(Line.vector.is_not(None))) == 6

@@ -18,7 +18,7 @@ from app.errors import Unavailable
 from app.main import create_app
 from app.reindex import count_waiting, embed_waiting, keep_embedded
 from app.services import Services
-from app.tables import Floats, Line, Memory
+from app.tables import Bond, Character, Floats, Line, Memory
 from models.scripted import ScriptedEngine
 from retrieval.emotion import EMOTIONS
 from retrieval.encoder import Encoder, Vectors
@@ -273,8 +273,9 @@ async def test_a_language_model_that_fails_is_done_without(
 async def test_what_a_turn_leaves_is_felt_by_the_language_model_where_it_is_chosen(
     services: Services, engine: ScriptedEngine
 ) -> None:
-    chosen = replace(services, settings=services.settings.model_copy(update={"emotion": "model"}))
-    await embed_waiting(services)
+    chosen = asking(services)
+    engine.replies.extend(["[]"] * len(SAID))
+    await embed_waiting(chosen)
     engine.replies.append("Aye.")
     transport = httpx.ASGITransport(create_app(chosen))
     async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
@@ -314,3 +315,54 @@ async def test_a_memory_is_heard_anew_as_the_turn_heard_it_and_an_edited_one_by_
     edited = await client.patch(f"/api/memories/{memory['id']}", json={"text": f"Mira: {answer}"})
     assert edited.status_code == 200, edited.text
     assert EMOTIONS[int((await anew()).argmax())] == "anger"
+
+
+class Gloomy:
+    """Hears sadness in everything."""
+
+    id = "gloomy"
+
+    def tag(self, texts: Sequence[str], vectors: Vectors) -> Vectors:
+        sad = np.zeros(len(EMOTIONS), np.float32)
+        sad[EMOTIONS.index("sadness")] = 1.0
+        return np.tile(sad, (len(vectors), 1))
+
+
+async def test_what_another_tagger_heard_is_heard_anew_and_recalled_meanwhile(
+    services: Services, loaded_encoder: Any, talk: Fixture
+) -> None:
+    async def stored() -> list[Line | Memory]:
+        async with services.db.read() as db:
+            memories = await db.scalars(select(Memory).order_by(Memory.id))
+            return [*await db.scalars(select(Line).order_by(Line.id)), *memories]
+
+    await embed_waiting(services)
+    await talk("mira", "I keep bees.")
+    before = await stored()
+    assert await count_waiting(services) == 0
+
+    embedding = Embedding(lambda: (loaded_encoder[0], Gloomy()))
+    await embedding.start()
+    gloomy = replace(services, embedding=embedding)
+    assert await count_waiting(gloomy) == len(before)
+    transport = httpx.ASGITransport(create_app(gloomy))
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
+        first = await talk("mira", "Do you remember the bees?", http=http)
+        trace = (await http.get(f"/api/turns/{first.headers['x-moodline-turn']}/trace")).json()
+    assert len(trace["lines"]) == len(SAID)
+    assert any("bees" in memory["text"] for memory in trace["memories"])
+
+    async with services.db.read() as db:
+        was = (await db.scalars(select(Character.lines_revision))).one(), (await db.scalars(select(Bond))).one()
+    assert await embed_waiting(gloomy) == len(before), "the turn's own memory was heard by the new one"
+    assert await count_waiting(gloomy) == 0
+    async with services.db.read() as db:
+        now = (await db.scalars(select(Character.lines_revision))).one(), (await db.scalars(select(Bond))).one()
+    assert now[0] > was[0]
+    assert now[1].memory_revision > was[1].memory_revision
+    for row, earlier in zip(await stored(), before, strict=False):
+        assert row.emotion is not None
+        assert EMOTIONS[int(row.emotion.argmax())] == "sadness"
+        assert (row.tagger, row.encoder) == ("gloomy", services.recipe)
+        assert row.vector is not None
+        assert np.array_equal(row.vector, earlier.vector), "nothing was embedded anew"

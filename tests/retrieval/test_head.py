@@ -207,3 +207,8 @@ def test_a_manifest_is_readable_without_pickles(head, tmp_path):
     save(head, tmp_path / "head.npz")
     with np.load(tmp_path / "head.npz", allow_pickle=False) as file:
         assert json.loads(file["manifest"].tobytes())["emotions"] == list(EMOTIONS)
+
+
+def test_a_tagger_is_known_by_what_it_hears(head):
+    other = replace(head, bias=head.bias + np.float32(0.5))
+    assert HeadTagger(head).id == HeadTagger(replace(head, manifest={}, seen=head.seen[:1])).id != HeadTagger(other).id
