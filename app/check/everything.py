@@ -9,6 +9,7 @@ from app.check.characters import characters
 from app.check.documents import documents
 from app.check.references import references
 from app.check.run import Check, Found, Progress, run
+from app.check.standing import standing
 from app.check.tree import tree
 from app.check.vectors import vectors
 from app.db import Database
@@ -24,7 +25,7 @@ async def everything(
     if damage.count:
         # Rows of a damaged file can't be trusted; writing to it makes it worse.
         return {FILE: damage}
-    checks: list[Check] = [*references(), *documents(), *characters(), *tree(), *await vectors(db)]
+    checks: list[Check] = [*references(), *documents(), *characters(), *tree(), *standing(), *await vectors(db)]
     return await run(db, checks, repair=repair, progress=progress)
 
 

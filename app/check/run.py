@@ -34,14 +34,16 @@ Progress = Callable[[str, int], None]
 class Check:
     """One rule. `query` selects rows with `key` labelled "key"; `fault` says what is wrong with one, or "".
 
-    `mend` puts a faulty row right in the transaction it is given; None where a person has to decide.
+    `mend` puts a faulty row right in the transaction it is given; None where a person has to decide. Where a row can't
+    be judged by itself, `deeper` reads on, in a transaction in which it may lock rows and must change nothing.
     """
 
     name: str
     query: Query
     key: Key
-    fault: Callable[[AnyRow], str]
+    fault: Callable[[AnyRow], str] = lambda _row: ""
     mend: Callable[[AsyncSession, AnyRow], Awaitable[None]] | None = None
+    deeper: Callable[[AsyncSession, AnyRow], Awaitable[str]] | None = None
 
 
 @dataclass
@@ -95,7 +97,7 @@ async def _go_through(db: Database, check: Check, *, repair: bool, progress: Pro
         async with db.read() as session:
             rows = (await session.execute(query.order_by(check.key).limit(PAGE))).all()
         for row in rows:
-            if fault := check.fault(row):
+            if fault := await _judge(db, check, row):
                 found.count += 1
                 found.left += 1
                 if len(found.first) < FIRST:
@@ -108,12 +110,20 @@ async def _go_through(db: Database, check: Check, *, repair: bool, progress: Pro
         after = rows[-1].key
 
 
+async def _judge(db: Database, check: Check, row: AnyRow) -> str:
+    if check.deeper is None:
+        return check.fault(row)
+    async with db.write() as session:
+        return await check.deeper(session, row)
+
+
 async def _mend(db: Database, check: Check, key: Any, found: Found) -> None:
     assert check.mend is not None
     try:
         async with db.write() as session:
             row = (await session.execute(check.query.where(check.key == key))).first()
-            if row is not None and check.fault(row):
+            wrong = row is not None and (check.fault(row) or (check.deeper and await check.deeper(session, row)))
+            if row is not None and wrong:
                 await check.mend(session, row)
     except SQLAlchemyError as error:
         found.why = f"{key}: {getattr(error, 'orig', None) or error}"

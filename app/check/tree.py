@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 
 from sqlalchemy import exists, select, update
@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
 from app.check.run import AnyRow, Check
-from app.sessions.tree import ROOT, step
+from app.sessions.tree import ROOT, said_hash, step
 from app.tables import Message, Session
 
 Parent = aliased(Message, name="parent")
@@ -30,6 +30,7 @@ class Node:
     role: str
     text: str
     path_hash: str
+    said_hash: str
     created_at: datetime
 
 
@@ -44,13 +45,14 @@ class Place:
 
 def tree() -> Iterator[Check]:
     """The rules of a tree."""
-    said = (Message.session_id, Message.parent_id, Message.depth, Message.role, Message.text, Message.path_hash)
+    said = (Message.session_id, Message.parent_id, Message.depth, Message.role, Message.text)
+    hashes = (Message.path_hash, Message.said_hash)
     above = (
         Parent.session_id.label("its_session"),
         Parent.depth.label("above"),
         Parent.path_hash.label("above_hash"),
     )
-    query = select(Message.id.label("key"), *said, *above).outerjoin(Parent, Parent.id == Message.parent_id)
+    query = select(Message.id.label("key"), *said, *hashes, *above).outerjoin(Parent, Parent.id == Message.parent_id)
     yield Check("messages in a wrong place", query, Message.id, _misplaced, _mend_tree)
     below = exists().where(Child.parent_id == Leaf.id, Child.deleted_at.is_(None))
     living = exists().where(Message.session_id == Session.id, Message.deleted_at.is_(None))
@@ -73,7 +75,7 @@ def _misplaced(row: AnyRow) -> str:
         return f"depth is {row.depth}, not {depth}"
     if row.path_hash != step(row.above_hash or ROOT, row.role, row.text):
         return "the hash is not that of what was said up to it"
-    return ""
+    return "" if row.said_hash == said_hash(row.role, row.text) else "the hash is not that of what it says"
 
 
 def places(nodes: Sequence[Node]) -> dict[str, Place]:
@@ -118,9 +120,9 @@ async def _mend_tree(db: AsyncSession, row: AnyRow) -> None:
     nodes = [Node(*found) for found in await db.execute(select(*columns).where(Message.session_id == row.session_id))]
     right = places(nodes)
     for node in nodes:
-        place = right[node.id]
-        if place != Place(node.parent_id, node.depth, node.path_hash):
-            values = {"parent_id": place.parent_id, "depth": place.depth, "path_hash": place.path_hash}
+        place, said = right[node.id], said_hash(node.role, node.text)
+        if (place, said) != (Place(node.parent_id, node.depth, node.path_hash), node.said_hash):
+            values = {**asdict(place), "said_hash": said}
             await db.execute(update(Message).where(Message.id == node.id).values(values))
 
 

@@ -100,6 +100,19 @@ BREAKS: dict[str, tuple[str, list[str]]] = {
         ],
     ),
     "a leaf is lost": ("conversations with a wrong leaf", ["UPDATE sessions SET leaf_id = NULL WHERE id = :session"]),
+    "a branch is not marked": ("messages with a wrong mark", ["UPDATE messages SET active = false"]),
+    "every branch is marked": ("messages with a wrong mark", ["UPDATE messages SET active = true"]),
+    "what counts and what doesn't are confused": (
+        "memories that count wrongly",
+        ["UPDATE memories SET retired = NOT retired"],
+    ),
+    "a bond is too strong": ("bonds that are no sum", ["UPDATE bonds SET affinity = 77"]),
+    "a bond counts too much": ("bonds that are no sum", ["UPDATE bonds SET turns = 99"]),
+    "a mood is lost": ("bonds that are no sum", ["UPDATE bonds SET mood = NULL"]),
+    "a text is not known by what it says": (
+        "messages in a wrong place",
+        ["UPDATE messages SET said_hash = 'x' WHERE depth = 0"],
+    ),
     "a slug is lost": ("characters under a wrong name", ["UPDATE characters SET live_slug = NULL"]),
     "a revision is lost": (
         "characters with a broken history",
@@ -243,7 +256,7 @@ def test_any_tangle_of_messages_becomes_a_tree_that_keeps_every_link_it_can(data
     ids = [f"m{number}" for number in range(count)]
     parents = data.draw(st.lists(st.sampled_from([*ids, "elsewhere", None]), min_size=count, max_size=count))
     nodes = [
-        Node(name, parent, data.draw(st.integers(0, 3)), "user", name, "", begin + timedelta(seconds=number))
+        Node(name, parent, data.draw(st.integers(0, 3)), "user", name, "", "", begin + timedelta(seconds=number))
         for number, (name, parent) in enumerate(zip(ids, parents, strict=True))
     ]
     found = places(nodes)
