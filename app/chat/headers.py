@@ -11,6 +11,8 @@ from app.chat.protocol import ChatRequest, Extensions, User
 from app.errors import BadRequest
 
 PREFIX = "x-moodline-"
+FORWARDED_USER = "x-openwebui-user-id"
+"""Whom Open WebUI names where it is told to; it has no way to send `user`."""
 
 
 class _Named(Extensions):
@@ -28,6 +30,8 @@ def with_headers(body: ChatRequest, headers: Mapping[str, str]) -> ChatRequest:
         BadRequest: a header has a value that its field would not have.
     """
     named = {name: _decoded(header) for name in _Named.model_fields if (header := headers.get(header_of(name)))}
+    if "user" not in named and (forwarded := headers.get(FORWARDED_USER)):
+        named["user"] = _decoded(forwarded)
     if not named:
         return body
     said = body.moodline.model_dump(exclude_none=True) | ({"user": body.user} if body.user else {})
