@@ -21,6 +21,7 @@ from app.lines.router import router as lines
 from app.memory.router import router as memories
 from app.reindex import keep_embedded
 from app.services import Services
+from app.sessions.messages import router as messages
 from app.sessions.router import router as sessions
 from app.users.router import router as users
 from app.version import VERSION
@@ -58,6 +59,7 @@ def create_app(parts: Services) -> FastAPI:
         characters,  # /api/characters
         lines,  # /api/characters/{slug}/lines
         sessions,  # /api/sessions
+        messages,  # /api/sessions/{id}/leaf, /api/sessions/{id}/messages
         memories,  # /api/memories
         bonds,  # /api/bonds
         turns,  # /api/turns/{id}

@@ -19,6 +19,7 @@ class Frame:
     user_persona: str
     client_system: str
     client_late: str
+    note: str
     lore: str
     stage: str
     mood: str
@@ -41,6 +42,7 @@ FRAMES: Mapping[Language, Frame] = {
         user_persona="## Who {user} is\n{text}",
         client_system="## Further notes from the app\n{text}",
         client_late="## The app's notes on this reply\n{text}",
+        note="## Note from the author\n{text}",
         lore="## What {char} knows about this world\n{text}",
         stage="## Between {char} and {user} now: {stage}\n{text}",
         mood="## {char}'s mood\n{text}",
@@ -60,6 +62,7 @@ FRAMES: Mapping[Language, Frame] = {
         user_persona="【{user}是谁】\n{text}",
         client_system="【应用的补充说明】\n{text}",
         client_late="【应用对这次回复的说明】\n{text}",
+        note="【作者的提示】\n{text}",
         lore="【{char}了解的这个世界】\n{text}",
         stage="【{char}与{user}现在的关系：{stage}】\n{text}",
         mood="【{char}此刻的心情】\n{text}",

@@ -13,7 +13,8 @@ What gives way when tokens are short, first to last:
 | history             | the rest of the room                          | the oldest go, several at a time      |
 | everything else, and the last message | what it needs               | `PromptTooLong`                       |
 
-The room is the budget less the fixed texts (rules, persona, style, scenario, user, client's notes, stage, mood). The
+The room is the budget less the fixed texts (rules, persona, style, scenario, user, client's and author's notes, stage,
+mood). The
 share of history does not depend on what was retrieved, so history is cut at the same place turn after turn and the
 prefix cache of the engine survives.
 """
@@ -95,6 +96,11 @@ def closing_texts(scene: Scene) -> tuple[str, ...]:
     return (*late, _fill(frame.speak, scene, ""))
 
 
+def note_texts(scene: Scene) -> tuple[str, ...]:
+    """The author's note, if there is one."""
+    return (_fill(FRAMES[scene.language].note, scene, scene.note),) if scene.note.strip() else ()
+
+
 def pieces(scene: Scene) -> list[str]:
     """Every text that `render` will count, so that an engine can count them in one call."""
     frame = FRAMES[scene.language]
@@ -102,6 +108,7 @@ def pieces(scene: Scene) -> list[str]:
     return [
         *fixed_texts(scene),
         *present_texts(scene),
+        *note_texts(scene),
         *closing_texts(scene),
         *headings,
         *(entry.text for entry in scene.lore),
@@ -156,7 +163,8 @@ def render(scene: Scene, *, layout: Layout, budget: int, window: int, count: Cou
     picked = _retrieved(scene, room, room - last_tokens - spoken, count)
     begun = (Message("assistant", scene.begun),) if scene.begun else ()
     messages = (*_arrange(scene, layout, picked, (*history, last)), *begun)
-    fixed = Section("fixed", budget - room, len(fixed_texts(scene)) + len(present_texts(scene)), 0)
+    texts = (*fixed_texts(scene), *present_texts(scene), *note_texts(scene))
+    fixed = Section("fixed", budget - room, len(texts), 0)
     sections = [Section(p.name, p.tokens, len(p.texts), p.dropped) for p in picked]
     talk = Section("history", spoken + last_tokens, len(history) + 1, start)
     ledger = (fixed, *sections, talk)
@@ -167,6 +175,7 @@ def room_of(scene: Scene, budget: int, count: Count) -> tuple[int, int]:
     """Tokens that the fixed texts leave of `budget`, and tokens of the last message with the reply that is begun."""
     texts = (*fixed_texts(scene), *present_texts(scene), *closing_texts(scene))
     fixed = sum(count(text) + 1 for text in texts) + 2 * MESSAGE_TOKENS
+    fixed += sum(count(text) + MESSAGE_TOKENS for text in note_texts(scene))
     begun = count(scene.begun) + MESSAGE_TOKENS if scene.begun else 0
     return budget - fixed, count(scene.history[-1].content) + MESSAGE_TOKENS + begun
 
@@ -228,9 +237,19 @@ def _arrange(
     recalled = [*_block(frame.memories, scene, memories, "\n"), *_block(frame.lines, scene, lines, SEPARATOR)]
     now = [*present_texts(scene), *fired, *recalled, *closing_texts(scene)]
     if layout == "classic":
-        return (Message("system", "\n\n".join((*fixed_texts(scene), *stable, *now))), *history)
+        first = Message("system", "\n\n".join((*fixed_texts(scene), *stable, *now)))
+        return (first, *_noted(scene, history, ()))
     first = Message("system", "\n\n".join((*fixed_texts(scene), *stable)))
-    return (first, *history[:-1], Message("system", "\n\n".join(now)), history[-1])
+    return (first, *_noted(scene, history, (Message("system", "\n\n".join(now)),)))
+
+
+def _noted(scene: Scene, history: tuple[Message, ...], late: tuple[Message, ...]) -> tuple[Message, ...]:
+    """The history with what is told before its last message, and the author's note at its depth."""
+    notes = tuple(Message("system", text) for text in note_texts(scene))
+    place = max(0, len(history) - scene.note_depth)
+    if place == len(history):
+        return (*history[:-1], *late, history[-1], *notes)
+    return (*history[:place], *notes, *history[place:-1], *late, history[-1])
 
 
 def _block(template: str, scene: Scene, texts: Iterable[str], separator: str) -> list[str]:

@@ -38,8 +38,9 @@ class Scene:
 
     `lines` and `memories` are ready-made texts, best first. `mood` is a worded feeling or empty. `client_system` is
     what the caller's own system prompt said; it is placed, labelled, after ours. `client_late` is what the caller said
-    so later than the conversation's first message; it stays near the end. `begun` is what the reply to the
-    history's last message already begins with, to be gone on with as it stands.
+    so later than the conversation's first message; it stays near the end. `note` is the author's, told `note_depth`
+    messages of the history before its end. `begun` is what the reply to the history's last message already begins with,
+    to be gone on with as it stands.
     """
 
     character: str
@@ -53,6 +54,8 @@ class Scene:
     user_persona: str = ""
     client_system: str = ""
     client_late: str = ""
+    note: str = ""
+    note_depth: int = 4
     mood: str = ""
     lore: tuple[Lore, ...] = ()
     lines: tuple[str, ...] = ()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Query, Response
+from fastapi import APIRouter, Query, Response
 from sqlalchemy import delete as sql_delete
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -12,11 +12,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.auth import CallerDep
 from app.characters import store
 from app.characters.schemas import CharacterCreate, CharacterFields, CharacterOut, CharacterPage, LoreEntryIn
+from app.etag import IfMatch, etag
 from app.services import ServicesDep
 from app.tables import SHARED, Character, LoreEntry
 
 router = APIRouter(prefix="/api/characters", tags=["characters"])
-IfMatch = Annotated[str | None, Header(alias="If-Match", description="The ETag you read; a stale one is refused.")]
 
 
 @router.post("", status_code=201)
@@ -26,7 +26,7 @@ async def create(body: CharacterCreate, caller: CallerDep, services: ServicesDep
         character = await store.create(db, caller, body)
         out = await _show(db, character)
     response.headers["Location"] = f"/api/characters/{character.slug}"
-    response.headers["ETag"] = _etag(character)
+    response.headers["ETag"] = etag(character.revision)
     return out
 
 
@@ -55,7 +55,7 @@ async def read(slug: str, caller: CallerDep, services: ServicesDep, response: Re
     """One character; its ETag is what a change must name."""
     async with services.db.read() as db:
         character = await store.find(db, caller, slug)
-        response.headers["ETag"] = _etag(character)
+        response.headers["ETag"] = etag(character.revision)
         return await _show(db, character)
 
 
@@ -72,7 +72,7 @@ async def change(
     async with services.db.write() as db:
         character = await store.find_to_change(db, caller, slug, if_match)
         store.replace(db, character, body)
-        response.headers["ETag"] = _etag(character)
+        response.headers["ETag"] = etag(character.revision)
         return await _show(db, character)
 
 
@@ -88,7 +88,7 @@ async def restore(slug: str, caller: CallerDep, services: ServicesDep, response:
     """Undo the last delete of this slug."""
     async with services.db.write() as db:
         character = await store.restore(db, caller, slug)
-        response.headers["ETag"] = _etag(character)
+        response.headers["ETag"] = etag(character.revision)
         return await _show(db, character)
 
 
@@ -118,12 +118,8 @@ async def change_lore(
         await db.execute(sql_delete(LoreEntry).where(LoreEntry.character_id == character.id))
         store.replace_lore(db, character, body)
         store.revise(db, character)
-        response.headers["ETag"] = _etag(character)
+        response.headers["ETag"] = etag(character.revision)
     return body
-
-
-def _etag(character: Character) -> str:
-    return f'"{character.revision}"'
 
 
 async def _show(db: AsyncSession, character: Character) -> CharacterOut:

@@ -10,7 +10,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.auth import Caller
 from app.characters.schemas import CharacterCreate, CharacterFields, LoreEntryIn
-from app.errors import Conflict, Forbidden, NotFound, RevisionMissing, StaleRevision
+from app.errors import Conflict, Forbidden, NotFound
+from app.etag import check_revision
 from app.lore.book import Entry
 from app.tables import SHARED, Character, CharacterRevision, Line, LoreEntry, now
 
@@ -50,12 +51,7 @@ async def find_to_change(db: AsyncSession, caller: Caller, slug: str, if_match: 
     """
     character = await find(db, caller, slug, lock=True)
     allow_change(caller, character)
-    if if_match is None:
-        raise RevisionMissing(f'Send `If-Match: "{character.revision}"` (the ETag you read) with a change.')
-    if if_match.strip().removeprefix("W/").strip('"') not in ("*", str(character.revision)):
-        raise StaleRevision(
-            f"{slug!r} is at revision {character.revision} now, not {if_match}. Read it again, then repeat."
-        )
+    check_revision(repr(slug), character.revision, if_match)
     return character
 
 

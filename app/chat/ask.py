@@ -55,7 +55,7 @@ class Ask:
 class Known:
     """What the database says at the start of a turn. The stamps tell whether the indexes are up to date.
 
-    `elsewhere` tells that the turn does not go on from the end of its session's current branch.
+    `elsewhere` tells that the turn does not go on from the end of its session's current branch; `note` is the author's.
     """
 
     scope: Scope
@@ -63,6 +63,8 @@ class Known:
     revision: int
     place: Place
     elsewhere: bool
+    note: str
+    note_depth: int
     bond: BondState
     stage: Stage | None
     lorebook: tuple[Entry, ...]

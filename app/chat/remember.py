@@ -141,8 +141,8 @@ async def _place_memory(db: AsyncSession, turn: Turn, memory: Memory, before: st
     if len(grown.fresh) > 1 or others:
         rows = [*await read_branch(db, grown.said.id), *others]
         fresh = {row.id for row in (*grown.fresh, *others)}
-        names = {"user": turn.scene.user, "character": turn.scene.character}
-        memory.previous_id = await form_missing(db, turn.known.scope, rows, fresh, before=grown.said, **names)
+        names = turn.scene.user, turn.scene.character
+        memory.previous_id = await form_missing(db, turn.known.scope, rows, fresh, names=names, before=grown.said)
     text = await current_text(db, memory.previous_id)
     if text is None:
         memory.previous_id = None

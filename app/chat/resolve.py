@@ -28,7 +28,8 @@ async def resolve(services: Services, ask: Ask) -> Known:
         scope = Scope(ask.caller.owner, ask.user, row.id)
         character = CharacterFields.model_validate(row.document)
         place = await locate(db, scope, ask.messages, ask.session_id, _opening(ask, character))
-        elsewhere = await _is_elsewhere(db, place)
+        session = await db.get(Session, place.session_id) if place.session_id else None
+        elsewhere = session is not None and _is_elsewhere(session, place)
         bond = await _bond(db, scope, place, character, elsewhere)
         return Known(
             scope=scope,
@@ -36,6 +37,8 @@ async def resolve(services: Services, ask: Ask) -> Known:
             revision=row.revision,
             place=place,
             elsewhere=elsewhere,
+            note=session.note if session else "",
+            note_depth=session.note_depth if session else 0,
             bond=bond,
             stage=_stage(ask, bond, character),
             lorebook=await lore_of(db, row.id),
@@ -63,12 +66,9 @@ def _stage(ask: Ask, bond: BondState, character: CharacterFields) -> Stage | Non
     raise BadRequest(f"{character.name} has no stage {ask.stage!r}; there is {names}.", param="moodline.stage")
 
 
-async def _is_elsewhere(db: AsyncSession, place: Place) -> bool:
+def _is_elsewhere(session: Session, place: Place) -> bool:
     """Whether the turn goes on from anything but the end of its session's current branch."""
-    if place.session_id is None:
-        return False
-    leaf_id = await db.scalar(select(Session.leaf_id).where(Session.id == place.session_id))
-    return leaf_id != place.parent_id or place.stored == len(place.history)
+    return session.leaf_id != place.parent_id or place.stored == len(place.history)
 
 
 async def _bond(db: AsyncSession, scope: Scope, place: Place, character: CharacterFields, elsewhere: bool) -> BondState:

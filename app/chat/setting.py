@@ -89,6 +89,8 @@ def _scene(ask: Ask, known: Known, feeling: Feeling, first: int) -> Scene:
         user=user,
         client_system=ask.client_system,
         client_late=ask.client_late,
+        note=named(known.note),
+        note_depth=known.note_depth,
         mood=worded(feeling.mood, character.language),
         history=known.place.history[first:],
         begun=without_name(ask.begun, character.name),

@@ -6,6 +6,8 @@ import asyncio
 import sys
 from contextlib import aclosing
 
+from fastapi import Response
+
 from app.chat.protocol import ChatMessage, ChatRequest
 from app.chat.reading import read_ask
 from app.chat.speak import Speech
@@ -39,8 +41,8 @@ async def _talk(parts: Services, slug: str, user: str, session_id: str) -> None:
 
 async def _open(parts: Services, slug: str, user: str, session_id: str) -> SessionRead:
     if session_id:
-        return await read(session_id, OPERATOR, parts)
-    return await create(SessionCreate(character=slug, user=user), OPERATOR, parts)
+        return await read(session_id, OPERATOR, parts, Response())
+    return await create(SessionCreate(character=slug, user=user), OPERATOR, parts, Response())
 
 
 async def _ask_person() -> str:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.memory.formation import exchange, importance
 from app.memory.store import outdated
 from app.sessions.store import Scope, chunks, original
-from app.tables import Memory, Message
+from app.tables import Bond, Memory, Message
 from retrieval.emotion import EMOTIONS
 
 Exchange = tuple[str, str]
@@ -24,30 +24,47 @@ async def form_missing(
     rows: Sequence[Message],
     fresh: set[str],
     *,
-    user: str,
-    character: str,
+    names: tuple[str, str],
     before: Message | None = None,
 ) -> int | None:
     """Memories that wait for vectors, for the exchanges in which a message of `fresh` takes part and no copy.
 
-    `rows` are messages of one session, parents first, those above the fresh ones among them. `user` and `character` are
-    the speakers' names. What a person has forgotten does not come back: both of its messages are old or copies. Returns
-    the memory of the exchange above the row `before`, if there is one.
+    `rows` are messages of one session, parents first, those above the fresh ones among them; `names` are those of the
+    user and the character; the bond is locked. What a person has forgotten does not come back: both of its messages are
+    old or copies. Returns the memory of the exchange above the row `before`, if there is one.
     """
     by_id = {row.id: row for row in rows}
     known = await _remembered(db, [original(row) for row in rows if row.role == "user"])
+    formed: set[int] = set()
+    outlived: dict[int, int] = {}
     for reply in rows:
         said = by_id.get(reply.parent_id or "")
-        if said is None or not _is_exchange(said, reply) or (original(said), original(reply)) in known:
+        if said is None or not _is_exchange(said, reply):
             continue
-        if not any(row.id in fresh and row.origin_id is None for row in (said, reply)):
-            continue
-        memory = _waiting(scope, said, reply, user, character)
-        memory.previous_id = _before(by_id, said, known)
-        db.add(memory)
-        await db.flush()
-        known[original(said), original(reply)] = memory.id
+        exchanged = original(said), original(reply)
+        previous_id = _before(by_id, said, known)
+        if exchanged in known:
+            if previous_id in formed:
+                outlived[known[exchanged]] = previous_id
+        elif any(row.id in fresh and row.origin_id is None for row in (said, reply)):
+            memory = _waiting(scope, said, reply, names)
+            memory.previous_id = previous_id
+            db.add(memory)
+            await db.flush()
+            known[exchanged] = memory.id
+            formed.add(memory.id)
+    await _index_anew(db, scope, outlived)
     return _before(by_id, before, known) if before else None
+
+
+async def _index_anew(db: AsyncSession, scope: Scope, previous: Mapping[int, int]) -> None:
+    """Memories whose context holds what was said before them in an earlier version; an edit must not be found by it."""
+    for memory_id, previous_id in sorted(previous.items()):
+        change = update(Memory).where(Memory.id == memory_id)
+        await db.execute(change.values(previous_id=previous_id, encoder=outdated()))
+    if previous:
+        mine = (Bond.owner == scope.owner, Bond.user == scope.user, Bond.character_id == scope.character_id)
+        await db.execute(update(Bond).where(*mine).values(memory_revision=Bond.memory_revision + 1))
 
 
 def _is_exchange(said: Message, reply: Message) -> bool:
@@ -75,7 +92,7 @@ def _before(by_id: Mapping[str, Message], said: Message, known: Mapping[Exchange
     return None
 
 
-def _waiting(scope: Scope, said: Message, reply: Message, user: str, character: str) -> Memory:
+def _waiting(scope: Scope, said: Message, reply: Message, names: tuple[str, str]) -> Memory:
     unfelt = np.zeros(len(EMOTIONS), np.float32)
     return Memory(
         owner=scope.owner,
@@ -85,7 +102,7 @@ def _waiting(scope: Scope, said: Message, reply: Message, user: str, character: 
         message_id=original(said),
         reply_id=original(reply),
         retired=not (said.active and reply.active),
-        text=exchange(user, said.text, character, reply.text),
+        text=exchange(names[0], said.text, names[1], reply.text),
         encoder=outdated(),
         vector=np.zeros(0, np.float32),
         emotion=unfelt if said.emotion is None else said.emotion,

@@ -1,25 +1,28 @@
-"""/api/sessions: begin, list, read and delete conversations."""
+"""/api/sessions: begin, list, search, read, change, fork, delete and restore conversations."""
 
 from __future__ import annotations
 
-from collections import defaultdict
 from typing import Annotated
 
-from fastapi import APIRouter, Query
-from sqlalchemy import func, select
+from fastapi import APIRouter, Query, Response
+from sqlalchemy import ColumnElement, and_, exists, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.auth import Caller, CallerDep
+from app.auth import CallerDep
 from app.bond.affinity import stage_of
 from app.bond.store import lock_bond, read_bond
 from app.characters.macros import fill_names
 from app.characters.schemas import CharacterFields
 from app.characters.store import find
-from app.errors import NotFound, Unprocessable
+from app.errors import Unprocessable
+from app.etag import IfMatch, etag
 from app.services import ServicesDep
-from app.sessions.schemas import MessageOut, SessionCreate, SessionOut, SessionPage, SessionRead
+from app.sessions import change
+from app.sessions.find import find_message, find_own, open_own, scope_of
+from app.sessions.schemas import ForkFrom, SessionChange, SessionCreate, SessionPage, SessionRead, SessionTree
 from app.sessions.settle import settle
-from app.sessions.store import Scope, child, read_branch
+from app.sessions.show import read_session, read_tree, show_session
+from app.sessions.store import Scope, child
 from app.tables import Character, Message, Session, new_id, now
 from models.frame import FRAMES
 from models.scene import Message as Said
@@ -28,7 +31,7 @@ router = APIRouter(prefix="/api/sessions", tags=["sessions"])
 
 
 @router.post("", status_code=201)
-async def create(body: SessionCreate, caller: CallerDep, services: ServicesDep) -> SessionRead:
+async def create(body: SessionCreate, caller: CallerDep, services: ServicesDep, response: Response) -> SessionRead:
     """Begin a conversation. Send its id as `X-Session-Id` with only the new message each time."""
     async with services.db.write() as db:
         character = await find(db, caller, body.character)
@@ -42,7 +45,8 @@ async def create(body: SessionCreate, caller: CallerDep, services: ServicesDep) 
             db.add(root)
             session.leaf_id = root.id
         await db.flush()
-        return await _read(db, session, character.slug)
+        response.headers["ETag"] = etag(session.revision)
+        return await read_session(db, session, character)
 
 
 @router.get("")
@@ -51,64 +55,127 @@ async def list_sessions(
     services: ServicesDep,
     user: Annotated[str | None, Query(max_length=200)] = None,
     character: Annotated[str, Query(description="A slug.", max_length=100)] = "",
+    q: Annotated[str, Query(description="Part of a title or of what was said.", max_length=200)] = "",
+    deleted: Annotated[bool, Query(description="Those that are deleted.")] = False,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
     before: Annotated[str | None, Query(description="`next` of the page before.", max_length=32)] = None,
 ) -> SessionPage:
-    """The caller's conversations, the latest first."""
+    """The caller's conversations, the pinned and then the latest first."""
+    gone = Session.deleted_at.is_not(None) if deleted else Session.deleted_at.is_(None)
     query = (
         select(Session, Character.slug, func.count(Message.id))
         .join(Character, Character.id == Session.character_id)
-        .outerjoin(Message, Message.session_id == Session.id)
-        .where(Session.owner == caller.owner, Session.deleted_at.is_(None))
+        .outerjoin(Message, and_(Message.session_id == Session.id, Message.deleted_at.is_(None)))
+        .where(Session.owner == caller.owner, gone)
         .group_by(Session.id, Character.slug)
-        .order_by(Session.updated_at.desc(), Session.id)
+        .order_by(Session.pinned.desc(), Session.updated_at.desc(), Session.id)
         .limit(limit + 1)
     )
     if user is not None:
         query = query.where(Session.user == user)
+    if q:
+        query = query.where(_says(q))
     async with services.db.read() as db:
         if character:
             query = query.where(Session.character_id == (await find(db, caller, character)).id)
         if before:
-            last = await _find(db, caller, before)
-            query = query.where(
-                (Session.updated_at < last[0].updated_at)
-                | ((Session.updated_at == last[0].updated_at) & (Session.id > last[0].id))
-            )
+            last, _character = await find_own(db, caller, before, deleted=deleted)
+            query = query.where(_after(last))
         rows = list(await db.execute(query))
-    items = [_show(session, slug, count) for session, slug, count in rows[:limit]]
+    items = [show_session(session, slug, count) for session, slug, count in rows[:limit]]
     return SessionPage(items=items, next=items[-1].id if len(rows) > limit else None)
 
 
 @router.get("/{session_id}")
-async def read(session_id: str, caller: CallerDep, services: ServicesDep) -> SessionRead:
-    """A conversation with the messages of its current branch."""
+async def read(session_id: str, caller: CallerDep, services: ServicesDep, response: Response) -> SessionRead:
+    """A conversation with the messages of its current branch; its ETag is what a change must name."""
     async with services.db.read() as db:
-        session, slug = await _find(db, caller, session_id)
-        return await _read(db, session, slug)
+        session, character = await find_own(db, caller, session_id)
+        response.headers["ETag"] = etag(session.revision)
+        return await read_session(db, session, character)
+
+
+@router.get("/{session_id}/tree")
+async def read_all(
+    session_id: str,
+    caller: CallerDep,
+    services: ServicesDep,
+    response: Response,
+    deleted: Annotated[bool, Query(description="Deleted messages too.")] = False,
+) -> SessionTree:
+    """A conversation with the messages of all its branches."""
+    async with services.db.read() as db:
+        session, character = await find_own(db, caller, session_id)
+        response.headers["ETag"] = etag(session.revision)
+        return await read_tree(db, session, character, deleted=deleted)
+
+
+@router.patch("/{session_id}")
+async def change_session(
+    session_id: str,
+    body: SessionChange,
+    caller: CallerDep,
+    services: ServicesDep,
+    response: Response,
+    if_match: IfMatch = None,
+) -> SessionRead:
+    """Rename or pin a conversation, or write its author's note."""
+    async with services.db.write() as db:
+        session, character = await open_own(db, caller, session_id, if_match)
+        for field, value in body.model_dump(exclude_none=True).items():
+            setattr(session, field, value)
+        await db.flush()
+        response.headers["ETag"] = etag(session.revision)
+        return await read_session(db, session, character)
+
+
+@router.post("/{session_id}/fork", status_code=201)
+async def fork(
+    session_id: str, body: ForkFrom, caller: CallerDep, services: ServicesDep, response: Response
+) -> SessionRead:
+    """Go on from a message in a new conversation; this one stays. What both hold counts once."""
+    async with services.db.write() as db:
+        session, character = await find_own(db, caller, session_id)
+        await lock_bond(db, scope_of(session))
+        if body.message_id is not None:
+            await find_message(db, session, body.message_id)
+        forked = await change.fork(db, session, body.message_id or session.leaf_id)
+        response.headers["Location"] = f"/api/sessions/{forked.id}"
+        response.headers["ETag"] = etag(forked.revision)
+        return await read_session(db, forked, character)
 
 
 @router.delete("/{session_id}", status_code=204)
-async def delete(session_id: str, caller: CallerDep, services: ServicesDep) -> None:
-    """Hide a conversation; what was said in it is not recalled any more and does not count for the bond."""
+async def delete(session_id: str, caller: CallerDep, services: ServicesDep, if_match: IfMatch = None) -> None:
+    """Hide a conversation: what was said in it isn't recalled and does not count. `…/restore` brings it all back."""
     async with services.db.write() as db:
-        session, _slug = await _find(db, caller, session_id)
-        scope = Scope(session.owner, session.user, session.character_id)
-        await lock_bond(db, scope)
+        session, _character = await open_own(db, caller, session_id, if_match)
         session.deleted_at = now()
-        await settle(db, scope, session)
+        await settle(db, scope_of(session), session)
 
 
-async def _find(db: AsyncSession, caller: Caller, session_id: str) -> tuple[Session, str]:
-    query = (
-        select(Session, Character.slug)
-        .join(Character, Character.id == Session.character_id)
-        .where(Session.id == session_id, Session.owner == caller.owner, Session.deleted_at.is_(None))
-    )
-    row = (await db.execute(query)).first()
-    if row is None:
-        raise NotFound(f"You have no session {session_id!r}. GET /api/sessions lists yours.", code="session_not_found")
-    return row[0], row[1]
+@router.post("/{session_id}/restore")
+async def restore(session_id: str, caller: CallerDep, services: ServicesDep, response: Response) -> SessionRead:
+    """Undo the delete of a conversation; it counts as it did."""
+    async with services.db.write() as db:
+        session, character = await open_own(db, caller, session_id, "*", deleted=True)
+        session.deleted_at = None
+        await settle(db, scope_of(session), session)
+        response.headers["ETag"] = etag(session.revision)
+        return await read_session(db, session, character)
+
+
+def _says(q: str) -> ColumnElement[bool]:
+    said = Message.text.icontains(q, autoescape=True)
+    in_talk = exists().where(Message.session_id == Session.id, Message.deleted_at.is_(None), said)
+    return or_(Session.title.icontains(q, autoescape=True), in_talk.correlate(Session))
+
+
+def _after(last: Session) -> ColumnElement[bool]:
+    """What comes after a session in the list."""
+    older = or_(Session.updated_at < last.updated_at, and_(Session.updated_at == last.updated_at, Session.id > last.id))
+    later = and_(Session.pinned == last.pinned, older)
+    return or_(later, ~Session.pinned) if last.pinned else later
 
 
 async def _greeting(db: AsyncSession, scope: Scope, character: CharacterFields, number: int) -> str:
@@ -121,45 +188,3 @@ async def _greeting(db: AsyncSession, scope: Scope, character: CharacterFields, 
         raise Unprocessable(f"{character.name} has {has}.", param="greeting")
     user = scope.user or FRAMES[character.language].user
     return fill_names(greetings[number], character.name, user)
-
-
-async def _read(db: AsyncSession, session: Session, slug: str) -> SessionRead:
-    branch = await read_branch(db, session.leaf_id) if session.leaf_id else []
-    parents = [row.parent_id for row in branch]
-    versions: dict[str | None, list[str]] = defaultdict(list)
-    rows = await db.execute(
-        select(Message.id, Message.parent_id)
-        .where(Message.session_id == session.id, Message.parent_id.in_([p for p in parents if p]))
-        .order_by(Message.created_at)
-    )
-    for message_id, parent_id in rows:
-        versions[parent_id].append(message_id)
-    count = await db.scalar(select(func.count()).where(Message.session_id == session.id)) or 0
-    return SessionRead(
-        **_show(session, slug, count).model_dump(), branch=[_message(row, versions[row.parent_id]) for row in branch]
-    )
-
-
-def _message(row: Message, versions: list[str]) -> MessageOut:
-    return MessageOut(
-        id=row.id,
-        parent_id=row.parent_id,
-        role=row.role,
-        text=row.text,
-        outcome=row.outcome,
-        turn_id=row.turn_id,
-        siblings=[other for other in versions if other != row.id],
-        created_at=row.created_at,
-    )
-
-
-def _show(session: Session, slug: str, messages: int) -> SessionOut:
-    return SessionOut(
-        id=session.id,
-        character=slug,
-        user=session.user,
-        title=session.title,
-        messages=messages,
-        created_at=session.created_at,
-        updated_at=session.updated_at,
-    )

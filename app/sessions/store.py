@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
 from app.errors import NotFound
-from app.sessions.tree import ROOT, step
+from app.sessions.tree import ROOT, said_hash, step
 from app.tables import Message as Row
 from app.tables import Session, new_id, now
 from models.scene import Message
@@ -97,7 +97,7 @@ async def append(db: AsyncSession, place: Place, session_id: str, turn_id: str) 
     rows: list[Row] = []
     for message in fresh:
         row = child(session_id, parent, message, turn_id)
-        told = before.get((row.depth, step(ROOT, message.role, message.content)))
+        told = before.get((row.depth, said_hash(message.role, message.content)))
         if told is not None:
             _copy_of(row, told)
         db.add(row)
@@ -135,6 +135,13 @@ def copy(told: Row, session_id: str, parent: Row | None) -> Row:
     return row
 
 
+def edition(told: Row, parent: Row | None, text: str) -> Row:
+    """Another version of a message, beside it."""
+    row = child(told.session_id, parent, Message(_said(told).role, text), None)
+    row.name = told.name
+    return row
+
+
 def _copy_of(row: Row, told: Row) -> None:
     row.origin_id = original(told)
     row.created_at, row.emotion = told.created_at, told.emotion
@@ -148,7 +155,7 @@ async def _said_before(db: AsyncSession, session_id: str | None, first: int, cou
     depths = Row.depth.between(first, first + count - 1)
     query = select(Row).where(Row.session_id == session_id, depths, Row.deleted_at.is_(None))
     rows = await db.scalars(query.order_by(Row.created_at))
-    return {(row.depth, step(ROOT, row.role, row.text)): row for row in rows}
+    return {(row.depth, said_hash(row.role, row.text)): row for row in rows}
 
 
 def _said(row: Row) -> Message:

@@ -157,10 +157,12 @@ async def test_a_deleted_session_is_gone_but_what_it_left_stays(
     session = (await begin(client)).json()["id"]
     await talk("mira", "Remember the storm.", "I do.", session=session)
     before = await rows()
-    assert (await client.delete(f"/api/sessions/{session}")).status_code == 204
+    everything = {"If-Match": "*"}
+    assert (await client.delete(f"/api/sessions/{session}")).status_code == 428
+    assert (await client.delete(f"/api/sessions/{session}", headers=everything)).status_code == 204
     for answer in (
         await client.get(f"/api/sessions/{session}"),
-        await client.delete(f"/api/sessions/{session}"),
+        await client.delete(f"/api/sessions/{session}", headers=everything),
         await client.get("/api/sessions", params={"before": session}),
     ):
         assert (answer.status_code, answer.json()["title"]) == (404, "session_not_found")

@@ -149,3 +149,25 @@ def test_the_window_moves_in_steps_and_never_shows_too_much(window: int, length:
     start = window_start(length, window)
     assert 0 <= length - start <= window
     assert window_start(length + 1, window) - start in (0, max(2, window // 4 // 2 * 2))
+
+
+@pytest.mark.parametrize("layout", ["late", "classic"])
+@pytest.mark.parametrize(
+    ("depth", "below"), [(0, []), (1, ["D"]), (2, ["C", "D"]), (4, list("ABCD")), (9, list("ABCD"))]
+)
+def test_the_authors_note_is_told_at_its_depth_and_counted(layout: Layout, depth: int, below: list[str]) -> None:
+    history = tuple(Message("assistant" if n % 2 else "user", text) for n, text in enumerate("XABCD"))[1:]
+    history = (*history[:-1], Message("user", "D"))
+    plain = dataclasses.replace(EN, history=history)
+    prompt = rendered(dataclasses.replace(plain, note="It is {night}.", note_depth=depth), layout)
+    place = prompt.messages.index(Message("system", "## Note from the author\nIt is {night}."))
+    assert [m.content for m in prompt.messages[place:] if m.role != "system"] == below
+    without = rendered(plain, layout)
+    assert prompt.tokens == without.tokens + len(prompt.messages[place].content) + MESSAGE_TOKENS
+    assert (*prompt.messages[:place], *prompt.messages[place + 1 :]) == without.messages
+
+
+def test_the_authors_note_in_chinese_has_a_chinese_heading_and_an_empty_one_is_not_told() -> None:
+    prompt = rendered(dataclasses.replace(ZH, note="夜深了。"))
+    assert prompt.messages[1] == Message("system", "【作者的提示】\n夜深了。")
+    assert rendered(dataclasses.replace(ZH, note=" \n")) == rendered(ZH)

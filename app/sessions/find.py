@@ -1,0 +1,79 @@
+"""Whose conversation it is, and how it is opened for a change."""
+
+from __future__ import annotations
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.auth import Caller
+from app.bond.store import lock_bond
+from app.characters.schemas import CharacterFields
+from app.errors import NotFound
+from app.etag import check_revision
+from app.sessions.store import Scope
+from app.tables import Character, Message, Session
+from models.frame import FRAMES
+
+
+async def find_own(
+    db: AsyncSession, caller: Caller, session_id: str, *, deleted: bool = False
+) -> tuple[Session, Character]:
+    """A session of the caller's and its character; raises `NotFound` for any other, saying no more."""
+    gone = Session.deleted_at.is_not(None) if deleted else Session.deleted_at.is_(None)
+    query = (
+        select(Session, Character)
+        .join(Character, Character.id == Session.character_id)
+        .where(Session.id == session_id, Session.owner == caller.owner, gone)
+    )
+    row = (await db.execute(query)).first()
+    if row is None:
+        kind, listed = ("deleted session", "?deleted=true") if deleted else ("session", "")
+        raise NotFound(
+            f"You have no {kind} {session_id!r}. GET /api/sessions{listed} lists yours.", code="session_not_found"
+        )
+    return row[0], row[1]
+
+
+async def open_own(
+    db: AsyncSession, caller: Caller, session_id: str, if_match: str | None, *, deleted: bool = False
+) -> tuple[Session, Character]:
+    """A session of the caller's to be changed, at the revision it names; its bond is locked, its revision raised.
+
+    Raises:
+        NotFound: see `find_own`.
+        RevisionMissing, StaleRevision: see `check_revision`.
+    """
+    session, character = await find_own(db, caller, session_id, deleted=deleted)
+    # A turn or another change may have been under way until now.
+    await lock_bond(db, scope_of(session))
+    await db.refresh(session)
+    if (session.deleted_at is not None) != deleted:
+        return await find_own(db, caller, session_id, deleted=deleted)
+    check_revision(f"The session {session_id!r}", session.revision, if_match)
+    session.revision += 1
+    return session, character
+
+
+async def find_message(db: AsyncSession, session: Session, message_id: str, *, deleted: bool = False) -> Message:
+    """A message of a session; raises `NotFound` for any other, saying no more."""
+    gone = Message.deleted_at.is_not(None) if deleted else Message.deleted_at.is_(None)
+    query = select(Message).where(Message.id == message_id, Message.session_id == session.id, gone)
+    message = await db.scalar(query.execution_options(populate_existing=True))
+    if message is None:
+        kind = "deleted message" if deleted else "message"
+        raise NotFound(
+            f"The session has no {kind} {message_id!r}. GET /api/sessions/{session.id}/tree lists its messages.",
+            code="message_not_found",
+        )
+    return message
+
+
+def scope_of(session: Session) -> Scope:
+    """Whose conversation it is."""
+    return Scope(session.owner, session.user, session.character_id)
+
+
+def speakers(session: Session, character: Character) -> tuple[str, str]:
+    """The names of the two who talk: the user's and the character's."""
+    fields = CharacterFields.model_validate(character.document)
+    return session.user or FRAMES[fields.language].user, fields.name
