@@ -46,7 +46,7 @@ async def cancel(turn_id: str, caller: CallerDep, services: ServicesDep, under_w
     return await ended(services, under_way, caller.owner, turn_id)
 
 
-@router.get("/{turn_id}/events", response_class=EventStream)
+@router.get("/{turn_id}/events", status_code=200, response_class=EventStream)
 async def events(
     turn_id: str,
     caller: CallerDep,
