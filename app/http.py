@@ -5,6 +5,7 @@ Errors under /v1 have OpenAI's shape, all others are RFC 9457 problem details.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import math
 import re
@@ -28,7 +29,9 @@ from models.engine import EngineError, EngineUnavailable, ParameterRefused, Prom
 log = logging.getLogger("moodline")
 
 OPENAI_TYPES = {401: "invalid_request_error", 403: "permission_error", 429: "rate_limit_error"}
-CODES = {404: "not_found", 405: "method_not_allowed", 413: "too_large", 415: "unsupported_media_type"}
+CODES = {408: "timeout", 404: "not_found", 405: "method_not_allowed", 413: "too_large", 415: "unsupported_media_type"}
+SLOWEST = 16_384
+"""Bytes a second of a body that get it more time than `body_seconds`."""
 RETRY_SECONDS = 3
 """After which to try again when nobody knows better."""
 UPLOAD = re.compile(r"/api/characters/[^/]+/lines")
@@ -235,19 +238,29 @@ class Gate:
         return ""
 
     def _bounded(self, request: Request, receive: Receive) -> Receive:
-        """A `receive` that refuses a body over its limit while it arrives."""
+        """A `receive` that refuses a body over its limit while it arrives, and one that comes too slowly."""
         upload = UPLOAD.fullmatch(request.scope["path"])
         # A multipart form carries a little more than its file.
         limit = self.settings.max_upload_bytes + 2**16 if upload else self.settings.max_body_bytes
         name = "MOODLINE_MAX_UPLOAD_BYTES" if upload else "MOODLINE_MAX_BODY_BYTES"
-        got = 0
+        clock = asyncio.get_running_loop().time
+        seconds, began, got, whole = self.settings.body_seconds, clock(), 0, False
 
         async def receive_bounded() -> Message:
-            nonlocal got
-            message = await receive()
+            nonlocal got, whole
+            if whole:
+                return await receive()  # waits for as long as the client stays
+            try:
+                async with asyncio.timeout_at(began + seconds + got / SLOWEST):
+                    message = await receive()
+            except TimeoutError:
+                slow = f"The request body did not come within {seconds:g} seconds (MOODLINE_BODY_SECONDS)."
+                raise HTTPException(408, slow, {"Connection": "close"}) from None
+            whole = not message.get("more_body", False)
             got += len(message.get("body", b""))
             if got > limit:
-                raise HTTPException(413, f"The request body is over {limit:,} bytes ({name}).")
+                large = f"The request body is over {limit:,} bytes ({name})."
+                raise HTTPException(413, large, {"Connection": "close"})
             return message
 
         return receive_bounded

@@ -21,6 +21,7 @@ import pytest
 import uvicorn
 
 from app.embedding import Embedding
+from app.front import Front
 from app.main import create_app
 from app.migrate import migrate
 from app.services import Services, build, load_encoder
@@ -188,7 +189,7 @@ async def address(services: Services) -> AsyncIterator[str]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     app = create_app(services)
-    server = uvicorn.Server(uvicorn.Config(app, port=port, log_config=None, lifespan="off"))
+    server = uvicorn.Server(uvicorn.Config(app, port=port, log_config=None, lifespan="off", http=Front))
     task = asyncio.create_task(server.serve())
     while not server.started:
         await asyncio.sleep(0.01)

@@ -14,6 +14,7 @@ from rich.markup import escape
 
 from app.characters.samples import add_samples, read_samples
 from app.cli.console import out, services
+from app.front import Front
 from app.main import create_app
 from app.services import Services
 from app.settings import Settings
@@ -34,6 +35,8 @@ def run() -> None:
         log_level=parts.settings.log_level,
         log_config=None,
         access_log=False,
+        http=Front,
+        ws="none",
         timeout_graceful_shutdown=SECONDS_TO_FINISH,
     )
     server = Server(config)
