@@ -80,6 +80,11 @@ def answer(
     return JSONResponse(problem, status, headers, media_type="application/problem+json")
 
 
+async def respond(request: Request, error: AppError | HTTPException) -> Response:
+    """The response to an error that was raised before the routes."""
+    return await (_domain_error if isinstance(error, AppError) else _http_error)(request, error)
+
+
 async def _domain_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, AppError)
     # The foreign 412 and 428 are for /api only; a chat request never carries a revision.

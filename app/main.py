@@ -17,6 +17,7 @@ from app.chat.router import router as openai
 from app.chat.traces import router as traces
 from app.chat.turns import router as turns
 from app.chat.under_way import UnderWay
+from app.idempotency import Idempotency
 from app.lines.router import router as lines
 from app.memory.router import router as memories
 from app.reindex import keep_embedded
@@ -68,6 +69,7 @@ def create_app(parts: Services) -> FastAPI:
         health.router,  # /healthz, /readyz, /metrics
     ):
         app.include_router(router)
+    app.add_middleware(Idempotency)
     http.install(app, parts.settings)
     openapi.describe(app, key_required=parts.settings.key_required)
     return app

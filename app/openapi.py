@@ -26,6 +26,13 @@ ERRORS = {
     502: "The language model's server answered with something that can't be used.",
     503: "Not now: loading, full, or the language model is down; `Retry-After` tells the seconds.",
 }
+IDEMPOTENCY_KEY = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": False,
+    "description": "Names this call, so that a retry by the same key is done once and answered as the first try was.",
+    "schema": {"type": "string", "pattern": "^[!-~]{1,255}$"},
+}
 _CLIENT_PARAMETERS = ("query", "path", "header")
 
 
@@ -97,6 +104,8 @@ def _complete(document: dict[str, Any], security: list[dict[str, list[str]]]) ->
         for method, operation in operations.items():
             if path.startswith(KEYED):
                 operation["security"] = security
+                if method != "get":
+                    operation.setdefault("parameters", []).append(IDEMPOTENCY_KEY)
                 _add_errors(path, method, operation)
 
 
@@ -128,6 +137,7 @@ def _statuses(path: str, method: str, operation: dict[str, Any]) -> set[int]:
         statuses.add(422)
     if method != "get":
         statuses.add(409)
+        statuses.add(400 if openai else 422)
     if "If-Match" in by_name:
         statuses |= {412, 428}
     if openai and has_body:

@@ -1,41 +1,16 @@
-"""Whether the client is still there, and what its going means for a turn."""
+"""What the client's going means for a turn."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-
-import anyio
-from fastapi import Request
-
 from app.chat.running import Leave
-from app.errors import ClientGone
 from app.services import Services
 from app.settings import OnDisconnect
 
 
-def leave_of(services: Services, policy: OnDisconnect | None, *, stateful: bool) -> Leave:
-    """What the client's going means: what it chose, else finish what goes on in a session that it named."""
-    return Leave(policy or ("finish" if stateful else "abort"), services.settings.finish_seconds)
+def leave_of(services: Services, policy: OnDisconnect | None, *, stateful: bool, keyed: bool) -> Leave:
+    """What the client's going means: what it chose, else finish what goes on in a session that it named.
 
-
-@asynccontextmanager
-async def while_connected(request: Request) -> AsyncIterator[None]:
-    """Cancels the block when the client is gone, and raises `ClientGone` then. The body must have been read."""
-    with anyio.CancelScope() as scope:
-        watch = asyncio.create_task(_watch(request, scope))
-        try:
-            yield
-        finally:
-            watch.cancel()
-            with anyio.CancelScope(shield=True):
-                await asyncio.wait([watch])
-    if scope.cancelled_caught:
-        raise ClientGone("The caller hung up while waiting.")
-
-
-async def _watch(request: Request, scope: anyio.CancelScope) -> None:
-    # Once the body is read there is only one thing left to hear.
-    if (await request.receive())["type"] == "http.disconnect":
-        scope.cancel()
+    A call that names itself by a key is kept going by `app.idempotency`: when that leaves, there is no more waiting.
+    """
+    chosen = policy or ("finish" if stateful else "abort")
+    return Leave("abort" if keyed else chosen, services.settings.finish_seconds)

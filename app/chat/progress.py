@@ -88,11 +88,10 @@ async def wished_over(db: AsyncSession, turn_ids: Sequence[str]) -> list[str]:
 
 
 async def prune(db: AsyncSession, hours: float) -> None:
-    """Forget turns and keyed calls that ended long ago; the conversations stay."""
+    """Forget turns that ended long ago; the conversations stay."""
     before = now() - timedelta(hours=hours)
     await db.execute(delete(TurnRecord).where(TurnRecord.created_at < before, TurnRecord.state != "running"))
     await db.execute(delete(TurnRecord).where(TurnRecord.created_at < before, TurnRecord.seen_at < now() - LOST))
-    await db.execute(delete(KeyedCall).where(KeyedCall.created_at < before, KeyedCall.seen_at < now() - LOST))
 
 
 def _told(error: BaseException) -> dict[str, str]:

@@ -14,7 +14,7 @@ from app.characters.store import find, visible
 from app.chat.admit import admit, charge, until_said
 from app.chat.answer import Answer, completion
 from app.chat.ask import Ask, Turn
-from app.chat.attendance import leave_of, while_connected
+from app.chat.attendance import leave_of
 from app.chat.bare import speak_bare
 from app.chat.checks import check_request
 from app.chat.events import count_tokens, events
@@ -28,6 +28,7 @@ from app.chat.sse import EventStream
 from app.chat.trace import summary
 from app.chat.turn import prepare, take_turn
 from app.chat.under_way import UnderWayDep
+from app.connected import while_connected
 from app.errors import NotFound
 from app.services import Services, ServicesDep
 from app.tables import Character
@@ -44,7 +45,6 @@ async def complete(
     services: ServicesDep,
     under_way: UnderWayDep,
     x_session_id: Annotated[str | None, Header(description="The session to continue.", max_length=64)] = None,
-    idempotency_key: Annotated[str | None, Header()] = None,
 ) -> Response:
     """Talk with a character (`char/<slug>`), or with the bare language model.
 
@@ -64,8 +64,10 @@ async def complete(
         leave.callback(charge, services, caller, answer.speeches)
         answer = replace(answer, pieces=until_said(leave.pop_all(), answer.pieces))
     if turn:
-        gone = leave_of(services, body.moodline.on_disconnect, stateful=turn.ask.session_id is not None)
-        running = under_way.begin(turn, answer.speeches, answer.pieces, gone, key=idempotency_key)
+        key = request.headers.get("idempotency-key")
+        stateful = turn.ask.session_id is not None
+        gone = leave_of(services, body.moodline.on_disconnect, stateful=stateful, keyed=key is not None)
+        running = under_way.begin(turn, answer.speeches, answer.pieces, gone, key=key)
         answer = replace(answer, pieces=running.pieces())
     # Waiting for the first piece makes an engine that is down a 503 instead of a broken 200.
     async with while_connected(request):

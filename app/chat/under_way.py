@@ -28,6 +28,8 @@ SIGN_OF_LIFE = 10.0
 """Seconds after which a row is written although nothing was said."""
 PRUNE_EVERY = 600.0
 """Seconds."""
+STORING_SECONDS = 10.0
+"""What may take the turns to store what they said, when the server ends."""
 STOPPED = "The server was stopped while this turn was spoken; what it had said is kept."
 
 
@@ -55,10 +57,17 @@ class UnderWay:
     ) -> Running:
         """Let a turn run; `key` is the `Idempotency-Key` of its call."""
         running = Running(turn, speeches, source, leave)
-        running.begun = self._start(self._record(turn, mode, key)) if turn.ask.store else None
+        running.begun = self.start(self._record(turn, mode, key)) if turn.ask.store else None
         self._turns[turn.id] = running
-        self._start(self._run(running))
+        self.start(self._run(running))
         return running
+
+    def start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Do some work in a task that the server waits for when it ends."""
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
 
     def find(self, owner: str, turn_id: str) -> Running | None:
         """A turn of this owner that runs here."""
@@ -70,30 +79,25 @@ class UnderWay:
         self._close_by = monotonic() + seconds
 
     async def close(self) -> None:
-        """Wait for the turns that run, as long as there is time; then stop them and store what they said."""
+        """Wait for what runs, as long as there is time; then stop the turns and store what they said."""
         left = max(0.0, (self._close_by or monotonic()) - monotonic())
-        turns = list(self._turns.values())
-        if turns:
-            await asyncio.wait([self._start(running.over()) for running in turns], timeout=left)
-        for running in turns:
-            running.stop("failed", EngineBroke(STOPPED))
+        if work := self._tasks - {self._keeper}:
+            await asyncio.wait(work, timeout=left)
         if self._keeper:
             self._keeper.cancel()
+        for running in list(self._turns.values()):
+            running.stop("failed", EngineBroke(STOPPED))
         if self._tasks:
-            await asyncio.wait(self._tasks)
-
-    def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
+            _done, stuck = await asyncio.wait(self._tasks, timeout=STORING_SECONDS)
+            for task in stuck:
+                task.cancel()
 
     async def _record(self, turn: Turn, mode: Mode, key: str | None) -> None:
         async with self._services.db.write() as db:
             await progress.begin(db, turn, mode, key)
         self._written[turn.id] = (0, monotonic())
         if self._keeper is None:
-            self._keeper = self._start(self._keep())
+            self._keeper = self.start(self._keep())
 
     async def _run(self, running: Running) -> None:
         try:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+import uvicorn
 from sqlalchemy import func, select
 
 from app.auth import create_key
+from app.cli.serve import Server
 from app.main import create_app
 from app.services import Services, build
 from app.settings import Settings
@@ -23,6 +27,7 @@ from models.scripted import ScriptedEngine
 # Threads of the encoder that spin while they wait make a busy machine a hundred times slower.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
+Running = Callable[..., AbstractAsyncContextManager[tuple[httpx.AsyncClient, Server]]]
 Rows = Callable[[], Awaitable[dict[str, int]]]
 Talk = Callable[..., Awaitable[httpx.Response]]
 Connect = Callable[..., Awaitable[httpx.AsyncClient]]
@@ -86,6 +91,33 @@ def as_owner(services: Services, serve: Connect) -> Connect:
         return await serve({"Authorization": f"Bearer {key}"}, require_key=True)
 
     return connect
+
+
+@pytest.fixture
+def running() -> Running:
+    """Whole servers on real sockets, as many as a test wants."""
+    return _running
+
+
+@asynccontextmanager
+async def _running(services: Services, seconds: int = 10) -> AsyncIterator[tuple[httpx.AsyncClient, Server]]:
+    """A whole server on a real socket, with its lifespan, as `moodline serve` runs it."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    app = create_app(services)
+    config = uvicorn.Config(
+        app, port=port, log_config=None, lifespan="off", timeout_graceful_shutdown=seconds, access_log=False
+    )
+    server = Server(config)
+    task = asyncio.create_task(server.serve())
+    while not server.started:
+        await asyncio.sleep(0.01)
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30) as http:
+        yield http, server
+        server.should_exit = True
+        await task
+        await app.state.under_way.close()
 
 
 @pytest.fixture

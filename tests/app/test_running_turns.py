@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
-import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass
 from typing import Any
 
 import httpx
 import pytest
-import uvicorn
 from sqlalchemy import select, update
 
 from app.chat import progress, under_way
-from app.cli.serve import Server
-from app.main import create_app
 from app.services import Services, build
 from app.settings import Settings
 from app.tables import Memory, Message, Session, Trace, TurnRecord, now
@@ -27,6 +23,7 @@ from models.scripted import ScriptedEngine
 TEN = "一二三四五六七八九十"
 LONG = TEN * 8
 CAT = {"slug": "cat", "name": "Tom", "language": "zh", "persona": "一只话少的老猫。"}
+Running = Callable[..., AbstractAsyncContextManager[tuple[httpx.AsyncClient, Any]]]
 FINISH = {"x-moodline-on-disconnect": "finish"}
 
 
@@ -47,29 +44,8 @@ def engine() -> ScriptedEngine:
     return ScriptedEngine(context_length=20_000, pace=0.01)
 
 
-@asynccontextmanager
-async def running(services: Services, seconds: int = 10) -> AsyncIterator[tuple[httpx.AsyncClient, Server]]:
-    """A whole server on a real socket, with its lifespan, as `moodline serve` runs it."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    app = create_app(services)
-    config = uvicorn.Config(
-        app, port=port, log_config=None, lifespan="off", timeout_graceful_shutdown=seconds, access_log=False
-    )
-    server = Server(config)
-    task = asyncio.create_task(server.serve())
-    while not server.started:
-        await asyncio.sleep(0.01)
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30) as http:
-        yield http, server
-        server.should_exit = True
-        await task
-        await app.state.under_way.close()
-
-
 @pytest.fixture
-async def here(services: Services) -> AsyncIterator[httpx.AsyncClient]:
+async def here(services: Services, running: Running) -> AsyncIterator[httpx.AsyncClient]:
     """A server, and a cat to talk with."""
     async with running(services) as (http, _server):
         (await http.post("/api/characters", json=CAT)).raise_for_status()
@@ -77,7 +53,9 @@ async def here(services: Services) -> AsyncIterator[httpx.AsyncClient]:
 
 
 @pytest.fixture
-async def there(services: Services, settings: Settings, here: httpx.AsyncClient) -> AsyncIterator[httpx.AsyncClient]:
+async def there(
+    services: Services, settings: Settings, here: httpx.AsyncClient, running: Running
+) -> AsyncIterator[httpx.AsyncClient]:
     """A second server on the same database, which shares nothing else but the encoder."""
     parts = build(settings, engine=ScriptedEngine(), embedding=services.embedding)
     async with running(parts) as (http, _server):
@@ -195,7 +173,9 @@ async def test_a_stateless_turn_is_aborted_unless_the_request_says_otherwise(
         assert "on" in answer.json()["error"]["param"]
 
 
-async def test_a_turn_that_nobody_comes_back_to_ends_after_its_time(engine: ScriptedEngine, services: Services) -> None:
+async def test_a_turn_that_nobody_comes_back_to_ends_after_its_time(
+    engine: ScriptedEngine, services: Services, running: Running
+) -> None:
     parts = Services(**{**vars(services), "settings": services.settings.model_copy(update={"finish_seconds": 0.2})})
     async with running(parts) as (http, _server):
         (await http.post("/api/characters", json=CAT)).raise_for_status()
@@ -434,7 +414,7 @@ async def test_a_connection_that_is_killed_at_any_byte_loses_nothing_that_was_sa
 
 @pytest.mark.parametrize(("seconds", "state"), [(10, "finished"), (0, "failed")])
 async def test_a_server_that_stops_waits_for_its_turns_and_then_stores_what_there_is(
-    engine: ScriptedEngine, services: Services, seconds: int, state: str
+    engine: ScriptedEngine, services: Services, running: Running, seconds: int, state: str
 ) -> None:
     async with AsyncExitStack() as stack:
         http, _server = await stack.enter_async_context(running(services, seconds))

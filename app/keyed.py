@@ -1,0 +1,116 @@
+"""Calls that name themselves by an `Idempotency-Key`: claimed by one request, kept with their answer, let go."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import ColumnElement, delete, select, update
+from sqlalchemy.dialects.postgresql import insert as postgresql_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.errors import BadRequest, Conflict, Unprocessable
+from app.tables import KeyedCall, TurnRecord, now
+
+LOST = timedelta(seconds=30)
+"""A call without an answer of which nothing was heard for so long is one whose process is gone."""
+WHOLE = ("finished", "cancelled")
+"""How a turn ended whose answer is kept. One that failed or was left alone may be tried again under the same key."""
+
+Headers = Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A call: whose, by which key, and a digest of what it asks for. `openai` tells at which door."""
+
+    owner: str
+    key: str
+    digest: str
+    openai: bool
+
+
+def digest(parts: Sequence[bytes], body: bytes, boundary: bytes) -> str:
+    """What a call asks for; a multipart body is the same whatever its boundary, which clients choose anew each time."""
+    asked = hashlib.sha256()
+    for part in parts:
+        asked.update(len(part).to_bytes(8) + part)
+    asked.update(body.replace(boundary, b"") if boundary else body)
+    return asked.hexdigest()
+
+
+async def claim(db: AsyncSession, call: Call) -> KeyedCall | None:
+    """The call as it was made before; None when it was not, and is now the caller's to make.
+
+    Raises:
+        BadRequest, Unprocessable: the key has named another call.
+        Conflict: its process is gone, but the turn that it asked for is stored.
+    """
+    insert = postgresql_insert if db.get_bind().dialect.name == "postgresql" else sqlite_insert
+    fields = {"owner": call.owner, "key": call.key, "digest": call.digest}
+    made = insert(KeyedCall).values(**fields).on_conflict_do_nothing().returning(KeyedCall.key)
+    if await db.scalar(made) is not None:
+        return None
+    row = await db.scalar(select(KeyedCall).where(*_named(call)).with_for_update())
+    if row is None:
+        return await claim(db, call)
+    if row.digest != call.digest:
+        message = "This Idempotency-Key named another call; a new call needs a new key."
+        reused = BadRequest if call.openai else Unprocessable
+        raise reused(message, code="idempotency_key_reused", param="Idempotency-Key")
+    if row.status is None and is_lost(row.seen_at):
+        await _take_over(db, row)
+        return None
+    return row
+
+
+async def keep(db: AsyncSession, call: Call, status: int, headers: Headers, body: bytes) -> None:
+    """Keep an answer; let the call go instead, so that it can be tried again, if its turn did not come to its end."""
+    row = await db.scalar(select(KeyedCall).where(*_named(call)).with_for_update())
+    if row is None:
+        return
+    state = await db.scalar(select(TurnRecord.state).where(TurnRecord.id == row.turn_id)) if row.turn_id else WHOLE[0]
+    if state not in WHOLE:
+        await db.delete(row)
+        return
+    row.status, row.headers, row.body = status, [list(pair) for pair in headers], body
+
+
+async def let_go(db: AsyncSession, call: Call) -> None:
+    """Forget a call that changed nothing: it may be tried again."""
+    await db.execute(delete(KeyedCall).where(*_named(call), KeyedCall.status.is_(None)))
+
+
+def is_lost(seen_at: datetime) -> bool:
+    """Whether nothing was heard for so long of the process that answers a call."""
+    return seen_at < now() - LOST
+
+
+async def live(db: AsyncSession, call: Call) -> None:
+    """Say that a call is still being answered."""
+    await db.execute(update(KeyedCall).where(*_named(call)).values(seen_at=now()))
+
+
+async def prune(db: AsyncSession, hours: float) -> None:
+    """Forget calls that were made long ago."""
+    before = now() - timedelta(hours=hours)
+    await db.execute(delete(KeyedCall).where(KeyedCall.created_at < before, KeyedCall.seen_at < now() - LOST))
+
+
+async def _take_over(db: AsyncSession, row: KeyedCall) -> None:
+    """Whoever answered is gone. What it had not stored by then can be done as if for the first time."""
+    state = await db.scalar(select(TurnRecord.state).where(TurnRecord.id == row.turn_id)) if row.turn_id else None
+    if state in WHOLE:
+        raise Conflict(
+            f"The server was stopped before it had answered, but the turn is stored: GET /api/turns/{row.turn_id}.",
+            code="turn_is_stored",
+        )
+    row.seen_at = now()
+    row.turn_id = None
+
+
+def _named(call: Call) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+    return (KeyedCall.owner == call.owner, KeyedCall.key == call.key)

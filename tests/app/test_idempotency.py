@@ -1,0 +1,284 @@
+"""Writes that name themselves by an `Idempotency-Key` happen once, however often they are sent."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+import httpx
+import openai
+import pytest
+from sqlalchemy import func, select, update
+
+from app import idempotency, keyed
+from app.services import Services, build
+from app.settings import Settings
+from app.tables import KeyedCall, Message, TurnRecord, now
+from models.engine import EngineBroke, EngineUnavailable
+from models.scripted import ScriptedEngine
+
+CAT = {"slug": "cat", "name": "Tom", "language": "zh", "persona": "一只话少的老猫。"}
+TEN = "一二三四五六七八九十"
+LONG = TEN * 8
+ASK = {"model": "char/cat", "user": "ana", "messages": [{"role": "user", "content": "数数"}]}
+Rows = Callable[[], Awaitable[dict[str, int]]]
+Running = Callable[..., AbstractAsyncContextManager[tuple[httpx.AsyncClient, Any]]]
+
+
+@pytest.fixture
+def engine() -> ScriptedEngine:
+    return ScriptedEngine(pace=0.01)
+
+
+@pytest.fixture
+async def here(services: Services, running: Running) -> AsyncIterator[httpx.AsyncClient]:
+    """A server, and a cat to talk with."""
+    async with running(services) as (http, _server):
+        (await http.post("/api/characters", json=CAT)).raise_for_status()
+        yield http
+
+
+@pytest.fixture
+async def there(
+    services: Services, settings: Settings, here: httpx.AsyncClient, running: Running
+) -> AsyncIterator[httpx.AsyncClient]:
+    """A second server on the same database, which shares nothing else but the encoder; its engine says nothing."""
+    parts = build(settings, engine=ScriptedEngine(), embedding=services.embedding)
+    async with running(parts) as (http, _server):
+        yield http
+    await parts.db.close()
+
+
+def named(key: str = "k-1") -> dict[str, str]:
+    return {"Idempotency-Key": key}
+
+
+async def replies(services: Services) -> list[str]:
+    async with services.db.read() as db:
+        return list(await db.scalars(select(Message.text).where(Message.role == "assistant")))
+
+
+def body_of(answer: httpx.Response) -> tuple[int, bytes, str]:
+    return answer.status_code, answer.content, answer.headers["content-type"]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_turn_that_is_sent_again_is_answered_as_before_byte_for_byte(
+    here: httpx.AsyncClient, there: httpx.AsyncClient, engine: ScriptedEngine, services: Services, stream: bool
+) -> None:
+    engine.replies.append(TEN)
+    first = await here.post("/v1/chat/completions", json=ASK | {"stream": stream}, headers=named())
+    assert TEN[0] in first.text
+    assert "idempotency-replayed" not in first.headers
+    for http in (here, there):
+        again = await http.post("/v1/chat/completions", json=ASK | {"stream": stream}, headers=named())
+        assert body_of(again) == body_of(first)
+        assert again.headers["idempotency-replayed"] == "true"
+        assert again.headers["x-moodline-turn"] == first.headers["x-moodline-turn"]
+        assert again.headers["x-request-id"] != first.headers["x-request-id"]
+    assert await replies(services) == [TEN]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_retry_while_the_first_try_is_answered_waits_for_its_answer(
+    here: httpx.AsyncClient, there: httpx.AsyncClient, engine: ScriptedEngine, services: Services, stream: bool
+) -> None:
+    engine.replies.append(LONG)
+    ask = ASK | {"stream": stream}
+    answers = await asyncio.gather(
+        *(http.post("/v1/chat/completions", json=ask, headers=named()) for http in (here, there, here, there))
+    )
+    assert {answer.status_code for answer in answers} == {200}
+    assert len({answer.content for answer in answers}) == 1
+    assert await replies(services) == [LONG]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_client_that_was_cut_off_gets_the_whole_reply_by_its_retry(
+    here: httpx.AsyncClient, engine: ScriptedEngine, services: Services, stream: bool
+) -> None:
+    engine.replies.append(LONG)
+    ask = ASK | {"stream": stream, "moodline": {"on_disconnect": "abort"}}
+    body = json.dumps(ask).encode()
+    head = (
+        "POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        f"Idempotency-Key: k-1\r\nContent-Length: {len(body)}\r\n\r\n"
+    ).encode()
+    reader, writer = await asyncio.open_connection("127.0.0.1", here.base_url.port)
+    writer.write(head + body)
+    if stream:
+        await reader.readuntil(b'"content":"')
+    else:
+        while not engine.asked:
+            await asyncio.sleep(0.02)
+    writer.transport.abort()
+    again = await here.post(
+        "/v1/chat/completions", content=body, headers=named() | {"content-type": "application/json"}
+    )
+    assert again.status_code == 200
+    if stream:
+        chunks = [json.loads(line[6:]) for line in again.text.splitlines() if line.startswith("data: {")]
+        assert "".join(chunk["choices"][0]["delta"].get("content", "") for chunk in chunks) == LONG
+        assert again.text.endswith("data: [DONE]\n\n")
+    else:
+        assert again.json()["choices"][0]["message"]["content"] == LONG
+    assert await replies(services) == [LONG]
+
+
+async def test_the_official_clients_own_retries_store_a_turn_once(
+    here: httpx.AsyncClient, engine: ScriptedEngine, services: Services
+) -> None:
+    engine.replies += [EngineUnavailable("Not yet."), LONG]
+    base = f"{here.base_url}/v1".replace("//v1", "/v1")
+    async with openai.AsyncOpenAI(base_url=base, api_key="none", max_retries=2) as client:
+        reply = await client.chat.completions.create(**ASK, extra_headers=named("sdk"))
+        assert reply.choices[0].message.content == LONG
+        # The first try times out on the client's side, and goes on on ours.
+        engine.replies.append(LONG)
+        reply = await client.chat.completions.create(**ASK, extra_headers=named("sdk-2"), timeout=0.7)
+        assert reply.choices[0].message.content == LONG
+    assert await replies(services) == [LONG, LONG], "one reply, and its regeneration"
+
+
+async def test_without_a_key_a_request_that_is_sent_again_adds_a_sibling_and_nothing_else(
+    here: httpx.AsyncClient, engine: ScriptedEngine, rows: Rows
+) -> None:
+    engine.replies += [TEN, LONG]
+    await here.post("/v1/chat/completions", json=ASK)
+    before = await rows()
+    await here.post("/v1/chat/completions", json=ASK)
+    after = await rows()
+    assert after["messages"] == before["messages"] + 1
+    assert after["sessions"] == before["sessions"]
+    assert after["keyed_calls"] == 0
+
+
+async def test_a_key_that_named_another_call_is_refused_and_nothing_happens(
+    here: httpx.AsyncClient, engine: ScriptedEngine, services: Services, as_owner: Any, rows: Rows
+) -> None:
+    engine.replies += [TEN, TEN]
+    await here.post("/v1/chat/completions", json=ASK, headers=named())
+    before = await rows()
+    for other in (ASK | {"stream": True}, ASK | {"user": "ben"}):
+        refused = await here.post("/v1/chat/completions", json=other, headers=named())
+        assert refused.status_code == 400
+        assert refused.json()["error"]["code"] == "idempotency_key_reused"
+    refused = await here.post("/v1/chat/completions", json=ASK, headers=named() | {"x-session-id": "0" * 32})
+    assert refused.status_code == 400
+    refused = await here.post("/api/characters", json=CAT | {"slug": "dog"}, headers=named())
+    assert (refused.status_code, refused.json()["title"]) == (422, "idempotency_key_reused")
+    assert await rows() == before
+    stranger = await as_owner("stranger")
+    mine = await stranger.post("/api/characters", json=CAT, headers=named())
+    assert mine.status_code == 201, "a key is its owner's; another's is another"
+
+
+@pytest.mark.parametrize("key", ["", "x" * 256, "ключ".encode(), b"a\xffb"])
+async def test_a_key_that_is_none_is_told_so(here: httpx.AsyncClient, key: str | bytes) -> None:
+    answer = await here.post("/api/characters", json=CAT | {"slug": "dog"}, headers={"Idempotency-Key": key})
+    assert answer.status_code == 400
+    assert "printable ASCII" in answer.json()["detail"]
+    assert (await here.get("/api/characters/dog")).status_code == 404
+
+
+async def test_every_kind_of_write_is_done_once(here: httpx.AsyncClient, there: httpx.AsyncClient, rows: Rows) -> None:
+    calls: list[tuple[str, str, dict[str, Any]]] = [
+        ("POST", "/api/characters", {"json": CAT | {"slug": "dog"}}),
+        ("POST", "/api/sessions", {"json": {"character": "dog", "user": "ana"}}),
+        ("POST", "/api/characters/dog/lines?role=Tom", {"files": {"file": ("x.txt", "甲：早。\nTom：早啊，天亮了。")}}),
+        ("PUT", "/api/characters/dog/lore", {"json": [{"keys": ["鱼"], "content": "鱼很好。"}]}),
+        ("DELETE", "/api/characters/dog", {}),
+    ]
+    for number, (method, path, body) in enumerate(calls):
+        etag = (await here.get("/api/characters/dog")).headers.get("etag", '"0"')
+        headers = named(f"w-{number}") | {"if-match": etag}
+        first = await here.request(method, path, headers=headers, **body)
+        assert first.status_code < 300, first.text
+        after = await rows()
+        for http in (there, here):
+            again = await http.request(method, path, headers=headers, **body)
+            assert (again.status_code, again.content) == (first.status_code, first.content)
+            for name in ("location", "etag", "content-type"):
+                assert again.headers.get(name) == first.headers.get(name)
+            assert again.headers["idempotency-replayed"] == "true"
+        assert await rows() == after, path
+
+
+async def test_a_call_that_failed_may_be_tried_again_under_its_key(
+    here: httpx.AsyncClient, engine: ScriptedEngine, services: Services, rows: Rows
+) -> None:
+    engine.replies += [EngineUnavailable("Not yet."), (TEN, EngineBroke("Gone.")), TEN]
+    down = await here.post("/v1/chat/completions", json=ASK | {"stream": True}, headers=named())
+    assert down.status_code == 503
+    assert "retry-after" in down.headers
+    broken = await here.post("/v1/chat/completions", json=ASK | {"stream": True}, headers=named())
+    assert '"error"' in broken.text
+    whole = await here.post("/v1/chat/completions", json=ASK | {"stream": True}, headers=named())
+    assert '"error"' not in whole.text
+    assert (await rows())["keyed_calls"] == 1
+    wrong = await here.post("/api/sessions", json={"character": "nobody"}, headers=named("s"))
+    assert wrong.status_code == 404
+    right = await here.post("/api/sessions", json={"character": "cat"}, headers=named("s"))
+    assert right.status_code == 201
+
+
+async def test_a_call_whose_process_is_gone_is_made_again_unless_its_turn_is_stored(
+    here: httpx.AsyncClient, engine: ScriptedEngine, services: Services
+) -> None:
+    engine.replies += [TEN, LONG]
+    turn_id = (await here.post("/v1/chat/completions", json=ASK, headers=named())).headers["x-moodline-turn"]
+    async with services.db.write() as db:
+        await db.execute(update(KeyedCall).values(status=None, body=None, seen_at=now() - 2 * keyed.LOST))
+    told = await here.post("/v1/chat/completions", json=ASK, headers=named())
+    assert (told.status_code, told.json()["error"]["code"]) == (409, "turn_is_stored")
+    assert turn_id in told.json()["error"]["message"]
+    async with services.db.write() as db:
+        await db.execute(update(TurnRecord).values(state="running"))
+    again = await here.post("/v1/chat/completions", json=ASK, headers=named())
+    assert again.json()["choices"][0]["message"]["content"] == LONG
+
+
+async def test_a_retry_that_waits_too_long_is_told_when_to_come_back(
+    here: httpx.AsyncClient, engine: ScriptedEngine, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(idempotency, "WAIT_SECONDS", 0.3)
+    gate = engine.pace = asyncio.Event()
+    engine.replies.append(TEN)
+    first = asyncio.create_task(here.post("/v1/chat/completions", json=ASK, headers=named()))
+    while not engine.asked:
+        await asyncio.sleep(0.02)
+    early = await here.post("/v1/chat/completions", json=ASK, headers=named())
+    assert (early.status_code, early.json()["error"]["code"]) == (409, "idempotency_key_in_use")
+    assert int(early.headers["retry-after"]) > 0
+    gate.set()
+    assert (await first).status_code == 200
+    assert (await here.post("/v1/chat/completions", json=ASK, headers=named())).content == (await first).content
+
+
+async def test_a_server_that_stops_keeps_the_answers_that_nobody_waits_for(
+    engine: ScriptedEngine, services: Services, running: Running
+) -> None:
+    async with running(services) as (http, _server):
+        (await http.post("/api/characters", json=CAT)).raise_for_status()
+        engine.replies.append(LONG)
+        with pytest.raises(httpx.ReadTimeout):
+            await http.post("/v1/chat/completions", json=ASK, headers=named(), timeout=httpx.Timeout(5, read=0.3))
+    async with running(services) as (http, _server):
+        again = await http.post("/v1/chat/completions", json=ASK, headers=named())
+    assert again.json()["choices"][0]["message"]["content"] == LONG
+    assert again.headers["idempotency-replayed"] == "true"
+    assert await replies(services) == [LONG]
+
+
+async def test_answers_are_forgotten_after_the_time_that_is_set(here: httpx.AsyncClient, services: Services) -> None:
+    for key in ("old", "young"):
+        await here.post("/api/sessions", json={"character": "cat"}, headers=named(key))
+    async with services.db.write() as db:
+        past = now() - 60 * keyed.LOST
+        await db.execute(update(KeyedCall).where(KeyedCall.key == "old").values(created_at=past, seen_at=past))
+        await keyed.prune(db, hours=0.2)
+        assert list(await db.scalars(select(KeyedCall.key))) == ["young"]
+        assert await db.scalar(select(func.count()).select_from(KeyedCall)) == 1
