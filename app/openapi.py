@@ -26,13 +26,10 @@ ERRORS = {
     502: "The language model's server answered with something that can't be used.",
     503: "Not now: loading, full, or the language model is down; `Retry-After` tells the seconds.",
 }
-IDEMPOTENCY_KEY = {
-    "name": "Idempotency-Key",
-    "in": "header",
-    "required": False,
-    "description": "Names this call, so that a retry by the same key is done once and answered as the first try was.",
-    "schema": {"type": "string", "pattern": "^[!-~]{1,255}$"},
-}
+ABOUT_KEYS = (
+    "Every write takes an `Idempotency-Key` header, 1 to 255 printable ASCII characters: a retry by it is done "
+    "once and answered as the first try was."
+)
 _CLIENT_PARAMETERS = ("query", "path", "header")
 
 
@@ -89,6 +86,7 @@ def describe(app: FastAPI, *, key_required: bool) -> None:
 
 
 def _complete(document: dict[str, Any], security: list[dict[str, list[str]]]) -> None:
+    document["info"]["description"] = ABOUT_KEYS
     components = document["components"]
     components["securitySchemes"] = {
         "key": {"type": "http", "scheme": "bearer", "description": "`moodline keys create NAME` makes one."}
@@ -104,8 +102,6 @@ def _complete(document: dict[str, Any], security: list[dict[str, list[str]]]) ->
         for method, operation in operations.items():
             if path.startswith(KEYED):
                 operation["security"] = security
-                if method != "get":
-                    operation.setdefault("parameters", []).append(IDEMPOTENCY_KEY)
                 _add_errors(path, method, operation)
 
 

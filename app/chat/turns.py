@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Header
 from fastapi.responses import Response
@@ -16,7 +16,6 @@ from app.chat.follow import More, ended, follow, tell
 from app.chat.progress import TurnOut
 from app.chat.sse import EventStream, event
 from app.chat.under_way import UnderWayDep
-from app.errors import BadRequest
 from app.services import ServicesDep
 from app.tables import TurnRecord
 
@@ -24,6 +23,26 @@ router = APIRouter(prefix="/api/turns", tags=["turns"])
 
 END = "end"
 """The id of the last event: whoever has seen it has seen all."""
+
+_EVENTS: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "`turn` names it, each `delta` has more `text`, `end` is the turn as it ended.",
+        "content": {
+            "text/event-stream": {
+                "schema": {
+                    "type": "object",
+                    "properties": {
+                        "event": {"enum": ["turn", "delta", "end"]},
+                        "id": {"type": "string"},
+                        "data": {"type": "string"},
+                    },
+                    "required": ["event", "data"],
+                }
+            }
+        },
+    },
+    204: {"description": "`Last-Event-ID` is the end's: there is nothing left to tell."},
+}
 
 
 @router.get("/{turn_id}")
@@ -46,19 +65,19 @@ async def cancel(turn_id: str, caller: CallerDep, services: ServicesDep, under_w
     return await ended(services, under_way, caller.owner, turn_id)
 
 
-@router.get("/{turn_id}/events", status_code=200, response_class=EventStream)
+@router.get("/{turn_id}/events", response_class=Response, responses=_EVENTS)
 async def events(
     turn_id: str,
     caller: CallerDep,
     services: ServicesDep,
     under_way: UnderWayDep,
-    last_event_id: Annotated[str | None, Header(description="The last `id:` that arrived.", max_length=20)] = None,
+    last_event_id: Annotated[
+        str, Header(description="The last `id:` that arrived.", pattern=r"^(end|[0-9]{0,18})$")
+    ] = "",
 ) -> Response:
     """The rest of a turn as a stream, from where the client stopped; also after it has ended, from any process."""
     if last_event_id == END:
         return Response(status_code=204)
-    if last_event_id and not (last_event_id.isascii() and last_event_id.isdigit()):
-        raise BadRequest("`Last-Event-ID` is not one of this stream's; leave it out to begin at the start.")
     out = await tell(services, under_way, caller.owner, turn_id)
     steps = follow(services, under_way, caller.owner, turn_id, int(last_event_id or 0))
     return EventStream(told(out, steps), steps, {"x-moodline-turn": turn_id, "x-session-id": out.session_id})
