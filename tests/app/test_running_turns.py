@@ -145,7 +145,7 @@ async def test_a_turn_in_a_session_that_the_client_named_is_finished_unless_it_s
     here: httpx.AsyncClient, engine: ScriptedEngine
 ) -> None:
     session = (await here.post("/api/sessions", json={"character": "cat"})).json()["id"]
-    engine.replies += [LONG, LONG, LONG]
+    engine.replies += [LONG, LONG[::-1], "喵" + LONG]
     by_header = await begin(here, headers={"x-session-id": session})
     assert (await ended(here, by_header))["state"] == "finished"
     by_metadata = await begin(here, headers={}, metadata={"session_id": session})
