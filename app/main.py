@@ -21,6 +21,7 @@ from app.idempotency import Idempotency
 from app.lines.router import router as lines
 from app.memory.router import router as memories
 from app.reindex import keep_embedded
+from app.retention import keep_pruned
 from app.services import Services
 from app.sessions.messages import router as messages
 from app.sessions.router import router as sessions
@@ -35,7 +36,7 @@ def create_app(parts: Services) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        tasks = [asyncio.create_task(services.start(parts)), asyncio.create_task(keep_embedded(parts))]
+        tasks = [asyncio.create_task(work(parts)) for work in (services.start, keep_embedded, keep_pruned)]
         try:
             yield
         finally:

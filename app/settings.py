@@ -81,6 +81,11 @@ class Settings(BaseSettings):
         24, gt=0, description="How long ended turns, and answers to calls with an `Idempotency-Key`, can be had again."
     )
 
+    trace_days: int = Field(30, ge=0, description="Days for which traces are kept; 0 is for ever.")
+    deleted_days: int = Field(
+        0, ge=0, description="Days after which deleted conversations, messages and characters are gone; 0 is never."
+    )
+
     body_seconds: float = Field(30.0, gt=0, description="Seconds a request body may take, and one more per 16 KiB.")
     max_body_bytes: int = Field(4 * 2**20, ge=1024, description="Largest JSON request body.")
     max_upload_bytes: int = Field(64 * 2**20, ge=1024, description="Largest file of lines.")

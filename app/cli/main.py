@@ -84,6 +84,16 @@ def reindex() -> None:
 
 
 @app.command()
+def prune(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count what would go.")] = False,
+) -> None:
+    """Take away old traces and what was deleted long ago, by MOODLINE_TRACE_DAYS and MOODLINE_DELETED_DAYS."""
+    from app.cli.prune import prune as run
+
+    run(dry_run)
+
+
+@app.command()
 def check(
     repair: Annotated[bool, typer.Option("--repair", help="Put right what was found; nothing is deleted.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
