@@ -19,7 +19,7 @@ from sqlalchemy import ColumnElement, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.sessions.run import Run, Said, is_certain, longest_run
-from app.sessions.store import LOOKUP, Place, Scope, chunks, find_session, read_branch
+from app.sessions.store import LOOKUP, Place, Scope, branch_ids, chunks, find_session, read_branch
 from app.sessions.told import Opening, tellings
 from app.sessions.tree import path_hashes, said_hash
 from app.tables import Message as Row
@@ -57,16 +57,24 @@ async def locate(
 
 async def _match(db: AsyncSession, scope: Scope, ways: Sequence[tuple[Message, ...]], session_id: str | None) -> Place:
     best = await _match_beginning(db, scope, ways[0], session_id)
-    for way in ways[1:]:
-        if _reaches_last_reply(best):
-            return best
-        place = await _match_beginning(db, scope, way, session_id)
-        # A greeting alone tells no conversation from another.
-        if _fresh(place) < _fresh(best) and any(m.role == "user" for m in place.history[: place.stored]):
-            best = place
+    if not _reaches_last_reply(best):
+        others = [await _match_beginning(db, scope, way, session_id) for way in await _begun(db, scope, ways[1:])]
+        best = min([best, *others], key=_fresh)
     if _reaches_last_reply(best) or not _replies(ways[0]):
         return best
     return await _match_middle(db, scope, ways[0], best, session_id) or best
+
+
+async def _begun(db: AsyncSession, scope: Scope, ways: Sequence[tuple[Message, ...]]) -> list[tuple[Message, ...]]:
+    """Those ways in which a stored conversation begins, up to the user's first message: a greeting alone tells no
+    conversation from another."""
+    firsts = {}
+    for way in ways:
+        end = next(place for place, message in enumerate(way, 1) if message.role == "user")
+        firsts[path_hashes(way[:end])[-1]] = way
+    query = select(Row.path_hash).join(Session, Session.id == Row.session_id).where(*_living(scope, None))
+    known = set(await db.scalars(query.where(Row.path_hash.in_(firsts)).distinct()))
+    return [way for first, way in firsts.items() if first in known]
 
 
 async def _match_beginning(
@@ -82,8 +90,8 @@ async def _match_beginning(
         order = Row.depth.desc(), Row.created_at.desc(), Session.created_at.desc(), Row.id
         leaf: Row | None = await db.scalar(query.order_by(*order).limit(1))
         if leaf is not None:
-            branch = await read_branch(db, leaf.id)
-            ids = [row.id for row in branch] + [None] * (len(messages) - len(branch))
+            stored = await db.scalars(select(Row.id).where(Row.id.in_(branch_ids(leaf.id))).order_by(Row.depth))
+            ids = [*stored, *(None for _ in messages)][: len(messages)]
             return Place(leaf.session_id, messages, tuple(ids), leaf.id, leaf.path_hash)
     return _unmatched(messages, session_id)
 
