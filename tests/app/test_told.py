@@ -61,6 +61,24 @@ def test_a_conversation_is_told_with_and_without_the_greeting() -> None:
     assert tellings(stranger, OPENING) == [stranger]
 
 
+@pytest.mark.parametrize(
+    ("greeting", "sent", "same"),
+    [
+        ("{{user}}, {{user}}!", "Bo, Bo!", True),
+        ("{{user}}", "anything", True),
+        ("Hi {{user}}, I am {{char}}.", "Hi Bo, I am Mira.", True),
+        ("Hi {{user}}, I am {{char}}.", "Hi Bo, I am Mara.", False),
+        ("Hi {{user}}.", "Hi Bo. And more", False),
+        ("ab{{user}}ba", "aba", False),
+        ("Hi.", "Hi.", True),
+        ("{{user}}x" * 3_000, "x" * 2_999, False),
+    ],
+)
+def test_a_greeting_is_known_with_any_name_in_it(greeting: str, sent: str, same: bool) -> None:
+    said = (Message("assistant", sent), Message("user", "Hello."))
+    assert (said[1:] in tellings(said, Opening("Mira", "ana", (greeting,)))) is same
+
+
 def row(name: str, parent: str | None, depth: int, said: str, session: str = "s", minute: int = 0) -> Said:
     return Said(name, parent, session, depth, said, datetime(2026, 1, 1) + timedelta(minutes=minute))
 
