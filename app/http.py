@@ -34,7 +34,7 @@ SLOWEST = 16_384
 """Bytes a second of a body that get it more time than `body_seconds`."""
 RETRY_SECONDS = 3
 """After which to try again when nobody knows better."""
-UPLOAD = re.compile(r"/api/characters/[^/]+/lines")
+UPLOAD = re.compile(r"/api/characters/[^/]+/lines|/api/sessions/import")
 KEYED = re.compile(r"/(v1|api)(/.*)?", re.DOTALL)
 """Paths below which a caller must be known. Routes ask for the `Caller` as well, so none can be forgotten."""
 CLIENT_REQUEST_ID = re.compile(r"[A-Za-z0-9._:+/=@-]{1,128}")

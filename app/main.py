@@ -25,6 +25,7 @@ from app.retention import keep_pruned
 from app.services import Services
 from app.sessions.messages import router as messages
 from app.sessions.router import router as sessions
+from app.sessions.transfers import router as transfers
 from app.users.router import router as users
 from app.version import VERSION
 
@@ -60,6 +61,7 @@ def create_app(parts: Services) -> FastAPI:
         openai,  # /v1/chat/completions, /v1/models
         characters,  # /api/characters
         lines,  # /api/characters/{slug}/lines
+        transfers,  # /api/sessions/import, /api/sessions/{id}/export
         sessions,  # /api/sessions
         messages,  # /api/sessions/{id}/leaf, /api/sessions/{id}/messages
         memories,  # /api/memories

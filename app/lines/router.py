@@ -12,16 +12,16 @@ from pydantic import BaseModel, Field
 from sqlalchemy import delete as sql_delete
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
-from starlette.datastructures import UploadFile
 
 from app.auth import CallerDep
 from app.characters.store import allow_change, find
-from app.errors import BadRequest, NotFound, TooLarge, Unprocessable
+from app.errors import NotFound, Unprocessable
 from app.lines.parse import ParseError, parse
 from app.lines.store import add
 from app.services import Services, ServicesDep
 from app.tables import LARGEST_ID, Character, Line, LineImport
 from app.text import clean
+from app.upload import read_upload
 
 router = APIRouter(prefix="/api/characters/{slug}/lines", tags=["lines"])
 
@@ -89,7 +89,7 @@ async def upload(
     encoding: Annotated[str, Query(description="Of the file, e.g. gb18030.", max_length=40)] = "utf-8",
 ) -> ImportOut:
     """Store a file of past lines, all or nothing; embedding goes on in the background, see `Location`."""
-    filename, content = await _read_upload(request, services)
+    filename, content = await read_upload(request, services.settings.max_upload_bytes)
     try:
         chosen = None if file_format == "auto" else file_format
         # A large file takes seconds; other requests must not wait for it.
@@ -196,30 +196,3 @@ async def _report(db: AsyncSession, record: LineImport, services: Services) -> I
         embedded=embedded,
         created_at=record.created_at,
     )
-
-
-async def _read_upload(request: Request, services: Services) -> tuple[str, bytes]:
-    """The file of a multipart form, or the raw body."""
-    limit = services.settings.max_upload_bytes
-    if not request.headers.get("content-type", "").startswith("multipart/form-data"):
-        body = bytearray()
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > limit:
-                raise TooLarge(f"The file is over {limit:,} bytes (MOODLINE_MAX_UPLOAD_BYTES).")
-        return _named(request), bytes(body)
-    async with request.form(max_files=1, max_fields=4) as form:
-        file = form.get("file")
-        if not isinstance(file, UploadFile):
-            raise BadRequest("Send the file in the form field `file`.", param="file")
-        content = await file.read(limit + 1)
-        if len(content) > limit:
-            raise TooLarge(f"The file is over {limit:,} bytes (MOODLINE_MAX_UPLOAD_BYTES).")
-        return clean(file.filename or ""), content
-
-
-def _named(request: Request) -> str:
-    """A name whose ending tells the format of a raw body."""
-    media = request.headers.get("content-type", "").partition(";")[0].strip()
-    endings = {"application/jsonl": "jsonl", "application/x-ndjson": "jsonl", "text/csv": "csv"}
-    return f"body.{endings[media]}" if media in endings else "body"

@@ -35,26 +35,27 @@ async def form_missing(
     """
     by_id = {row.id: row for row in rows}
     known = await _remembered(db, [original(row) for row in rows if row.role == "user"])
-    formed: set[int] = set()
+    formed: dict[Exchange, Memory] = {}
+    pairs = [(by_id[row.parent_id], row) for row in rows if row.parent_id in by_id]
+    pairs = [pair for pair in pairs if _is_exchange(*pair)]
+    for said, reply in pairs:
+        pair = original(said), original(reply)
+        if pair not in known and any(row.id in fresh and row.origin_id is None for row in (said, reply)):
+            formed.setdefault(pair, _waiting(scope, said, reply, names))
+    db.add_all(formed.values())
+    await db.flush()
+    known |= {pair: memory.id for pair, memory in formed.items()}
     outlived: dict[int, int] = {}
-    for reply in rows:
-        said = by_id.get(reply.parent_id or "")
-        if said is None or not _is_exchange(said, reply):
-            continue
-        exchanged = original(said), original(reply)
-        previous_id = _before(by_id, said, known)
-        if exchanged in known:
-            if previous_id in formed:
-                outlived[known[exchanged]] = previous_id
-        elif any(row.id in fresh and row.origin_id is None for row in (said, reply)):
-            memory = _waiting(scope, said, reply, names)
-            memory.previous_id = previous_id
-            db.add(memory)
-            await db.flush()
-            known[exchanged] = memory.id
-            formed.add(memory.id)
+    for said, reply in pairs:
+        pair = original(said), original(reply)
+        earlier = _before(by_id, said)
+        if pair in formed:
+            formed[pair].previous_id = known.get(earlier) if earlier else None
+        elif earlier in formed and pair in known:
+            outlived[known[pair]] = formed[earlier].id
     await _index_anew(db, scope, outlived)
-    return _before(by_id, before, known) if before else None
+    last = _before(by_id, before) if before else None
+    return known.get(last) if last else None
 
 
 async def _index_anew(db: AsyncSession, scope: Scope, previous: Mapping[int, int]) -> None:
@@ -81,13 +82,13 @@ async def _remembered(db: AsyncSession, asked: Sequence[str]) -> dict[Exchange, 
     return known
 
 
-def _before(by_id: Mapping[str, Message], said: Message, known: Mapping[Exchange, int]) -> int | None:
-    """The memory of the exchange before this one on the same branch."""
+def _before(by_id: Mapping[str, Message], said: Message) -> Exchange | None:
+    """The exchange before this one on the same branch."""
     reply = by_id.get(said.parent_id or "")
     while reply is not None:
         asked = by_id.get(reply.parent_id or "")
         if asked is not None and _is_exchange(asked, reply):
-            return known.get((original(asked), original(reply)))
+            return original(asked), original(reply)
         reply = asked
     return None
 

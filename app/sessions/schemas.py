@@ -120,6 +120,12 @@ class SessionRead(SessionOut):
     branch: list[MessageOut]
 
 
+class SessionImported(SessionRead):
+    """A conversation that came out of a file."""
+
+    left_out: int = Field(description="Messages that have no place here: empty ones, and those that were hidden.")
+
+
 class SessionTree(SessionOut):
     """A conversation with the messages of all its branches, those above before those below."""
 

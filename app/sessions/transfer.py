@@ -1,0 +1,114 @@
+"""Conversations into and out of the database, whole."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import numpy as np
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.bond.store import lock_bond
+from app.memory.waiting import form_missing
+from app.sessions import change
+from app.sessions.archive import Archive, Told
+from app.sessions.find import speakers
+from app.sessions.store import Scope, child
+from app.tables import Character, Message, Session, new_id, now
+from models.scene import Message as Said
+
+
+async def take_out(db: AsyncSession, session: Session, character: Character) -> Archive:
+    """All of a conversation, what is deleted in it too."""
+    query = select(Message).where(Message.session_id == session.id)
+    rows = await db.scalars(query.order_by(Message.depth, Message.created_at, Message.id))
+    return Archive(
+        messages=tuple(_told(row) for row in rows),
+        leaf=session.leaf_id,
+        character=character.slug,
+        user=session.user,
+        title=session.title,
+        note=session.note,
+        note_depth=session.note_depth,
+        pinned=session.pinned,
+        created_at=session.created_at,
+        updated_at=session.updated_at,
+    )
+
+
+async def bring_in(db: AsyncSession, scope: Scope, character: Character, archive: Archive) -> Session:
+    """A new session of an archive. It counts like any other; what it says is remembered and felt in the background."""
+    await lock_bond(db, scope)
+    present = now()
+    session = Session(
+        id=new_id(),
+        owner=scope.owner,
+        user=scope.user,
+        character_id=scope.character_id,
+        title=archive.title or _title(archive),
+        note=archive.note,
+        note_depth=archive.note_depth,
+        pinned=archive.pinned,
+        created_at=_past(archive.created_at, present),
+    )
+    db.add(session)
+    await db.flush()
+    rows = _rows(archive, session.id, present)
+    db.add_all(rows.values())
+    await db.flush()
+    names = speakers(session, character)
+    await form_missing(db, scope, list(rows.values()), {row.id for row in rows.values()}, names=names)
+    leaf = rows.get(archive.leaf or "")
+    # A current branch ends where nothing is below; a file may have been written by hand.
+    await change.choose(db, session, leaf.id if leaf is not None and leaf.deleted_at is None else None)
+    session.updated_at = _past(archive.updated_at, present)
+    await db.flush()
+    return session
+
+
+def _rows(archive: Archive, session_id: str, present: datetime) -> dict[str, Message]:
+    """Rows with ids of their own by the keys of the archive, parents first."""
+    rows: dict[str, Message] = {}
+    originals: dict[str, str] = {}
+    for told in archive.messages:
+        parent = rows[told.parent] if told.parent is not None else None
+        row = child(session_id, parent, Said(told.role, told.text), None)
+        row.name, row.outcome = told.name, told.outcome
+        row.created_at = _past(told.created_at, present)
+        if told.deleted_at is not None:
+            row.deleted_at = _past(told.deleted_at, present)
+        row.emotion = None if told.emotion is None else np.clip(told.emotion, 0.0, 1.0).astype(np.float32)
+        rows[told.key] = row
+    for told in archive.messages:
+        known = told.origin or told.key
+        if known in rows:
+            originals[known] = rows[known].id
+        # That of another session is nobody's here; the first of its copies stands for it.
+        first = originals.setdefault(known, rows[told.key].id)
+        rows[told.key].origin_id = first if first != rows[told.key].id else None
+    return rows
+
+
+def _told(row: Message) -> Told:
+    return Told(
+        key=row.id,
+        parent=row.parent_id,
+        role="assistant" if row.role == "assistant" else "user",
+        text=row.text,
+        created_at=row.created_at,
+        name=row.name,
+        outcome=row.outcome,
+        origin=row.origin_id,
+        emotion=None if row.emotion is None else tuple(row.emotion.tolist()),
+        deleted_at=row.deleted_at,
+    )
+
+
+def _title(archive: Archive) -> str:
+    first = next((told.text for told in archive.messages if told.role == "user"), "")
+    return " ".join(first.split())[:60]
+
+
+def _past(moment: datetime | None, present: datetime) -> datetime:
+    """Nothing was said after now: what comes next must be the latest."""
+    return present if moment is None else min(moment, present)

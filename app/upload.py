@@ -1,0 +1,39 @@
+"""The file of a request: of a multipart form, or the raw body."""
+
+from __future__ import annotations
+
+from fastapi import Request
+from starlette.datastructures import UploadFile
+
+from app.errors import BadRequest, TooLarge
+from app.text import clean
+
+
+async def read_upload(request: Request, limit: int) -> tuple[str, bytes]:
+    """Its name, by whose ending a raw body's format is told, and its content of at most `limit` bytes.
+
+    Raises:
+        TooLarge: it is over the limit.
+        BadRequest: the form has no field `file`.
+    """
+    if not request.headers.get("content-type", "").startswith("multipart/form-data"):
+        body = bytearray()
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > limit:
+                raise TooLarge(f"The file is over {limit:,} bytes (MOODLINE_MAX_UPLOAD_BYTES).")
+        return _named(request), bytes(body)
+    async with request.form(max_files=1, max_fields=4) as form:
+        file = form.get("file")
+        if not isinstance(file, UploadFile):
+            raise BadRequest("Send the file in the form field `file`.", param="file")
+        content = await file.read(limit + 1)
+        if len(content) > limit:
+            raise TooLarge(f"The file is over {limit:,} bytes (MOODLINE_MAX_UPLOAD_BYTES).")
+        return clean(file.filename or ""), content
+
+
+def _named(request: Request) -> str:
+    media = request.headers.get("content-type", "").partition(";")[0].strip()
+    endings = {"application/jsonl": "jsonl", "application/x-ndjson": "jsonl", "text/csv": "csv"}
+    return f"body.{endings[media]}" if media in endings else "body"
