@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
 from pydantic import BaseModel, Field, StringConstraints
@@ -22,6 +22,7 @@ SWIPES = 200
 """Most versions of one message."""
 _HUMANIZED = re.compile(r"(\d{4})-(\d{1,2})-(\d{1,2})\s*@\s*(\d{1,2})h\s*(\d{1,2})m\s*(\d{1,2})s(?:\s*(\d{1,3})ms)?")
 _WORDED = ("%B %d, %Y %I:%M%p", "%B %d, %Y %H:%M")
+LAST_YEAR = 9000
 MILLISECONDS = 10_000_000_000
 """A number above this counts milliseconds, not seconds."""
 
@@ -132,7 +133,8 @@ def _add(tree: Tree, row: _Line, number: int, parent: str | None, head: _Head, m
             parent=parent,
             role="user" if row.is_user else "assistant",
             text=filled if head.character_name or head.user_name else text,
-            created_at=moment,
+            # So that they stay in their order.
+            created_at=moment and moment + timedelta(microseconds=place),
             name=name,
         )
         tree.add(told, number)
@@ -145,6 +147,11 @@ def _written(moment: datetime | None) -> str:
 
 def _moment(written: Any) -> datetime | None:
     """A date in any of the forms that SillyTavern has written; None for any other."""
+    moment = _parsed(written)
+    return moment if moment is not None and 1 < moment.year < LAST_YEAR else None
+
+
+def _parsed(written: Any) -> datetime | None:
     try:
         if isinstance(written, int | float):
             return datetime.fromtimestamp(written / 1000 if written > MILLISECONDS else written, UTC)

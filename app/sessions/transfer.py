@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import numpy as np
 from sqlalchemy import select
@@ -67,14 +67,20 @@ async def bring_in(db: AsyncSession, scope: Scope, character: Character, archive
 
 
 def _rows(archive: Archive, session_id: str, present: datetime) -> dict[str, Message]:
-    """Rows with ids of their own by the keys of the archive, parents first."""
+    """Rows with ids of their own by the keys of the archive, parents first.
+
+    What was said at the same moment is ordered by ids, what has no time was said just now: both keep the file's order.
+    """
+    ids = sorted(new_id() for _told in archive.messages)
     rows: dict[str, Message] = {}
     originals: dict[str, str] = {}
-    for told in archive.messages:
+    for number, told in enumerate(archive.messages):
         parent = rows[told.parent] if told.parent is not None else None
         row = child(session_id, parent, Said(told.role, told.text), None)
+        row.id = ids[number]
         row.name, row.outcome = told.name, told.outcome
-        row.created_at = _past(told.created_at, present)
+        untimed = present - timedelta(microseconds=len(ids) - number)
+        row.created_at = untimed if told.created_at is None else min(told.created_at, present)
         if told.deleted_at is not None:
             row.deleted_at = _past(told.deleted_at, present)
         row.emotion = None if told.emotion is None else np.clip(told.emotion, 0.0, 1.0).astype(np.float32)

@@ -70,7 +70,7 @@ async def export(
 
 
 @router.post("/import", status_code=201, openapi_extra=_FILE)
-async def bring(
+async def import_session(
     request: Request,
     response: Response,
     caller: CallerDep,

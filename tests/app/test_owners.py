@@ -37,6 +37,7 @@ REQUESTS: dict[str, list[dict[str, Any]]] = {
     "messages_choose": [{"json": {"message_id": "{message_id}"}}],
     "messages_edit": [{"json": {"text": "Stolen."}}],
     "messages_pin": [{"json": {"pinned": True}}],
+    "sessions_import_session": [{"params": {"character": "{slug}"}, "content": '{"mes": "Stolen."}'}],
     "sessions_list_sessions": [{"params": {"character": "{slug}"}}, {"params": {"before": "{session_id}"}}],
     "memories_list_memories": [{"params": {"character": "{slug}"}}],
     "memories_change": [{"json": {"text": "stolen", "pinned": True}}],
