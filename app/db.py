@@ -84,8 +84,9 @@ def _configure_sqlite(connection: Any, _record: Any) -> None:
     # We emit BEGIN ourselves: the driver's implicit one is deferred, so two writers that read first would deadlock.
     connection.isolation_level = None
     cursor = connection.cursor()
+    # FULL: what a client was told is kept survives a power cut too, for less than a millisecond a turn.
     # What is deleted is overwritten: a person who asks to be forgotten must not stay in the file's free pages.
-    for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON", "secure_delete=ON"):
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "secure_delete=ON"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
 

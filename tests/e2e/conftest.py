@@ -16,6 +16,7 @@ import openai
 import psutil
 import pytest
 
+ROOT = Path(__file__).resolve().parent.parent.parent
 MOODLINE = Path(sys.executable).parent / "moodline"
 OFFLINE = """
 import os, socket
@@ -53,7 +54,8 @@ class Server:
         self.environment = {name: value for name, value in os.environ.items() if not name.startswith("MOODLINE_")} | {
             "MOODLINE_HOME": str(home),
             "MOODLINE_PORT": str(self.port),
-            "PYTHONPATH": str(home),
+            # The code beside these tests, whichever checkout the environment was installed from.
+            "PYTHONPATH": os.pathsep.join([str(home), str(ROOT)]),
             "NETWORK_LOG": str(self.network_log),
             **{f"MOODLINE_{name.upper()}": value for name, value in settings.items()},
         }

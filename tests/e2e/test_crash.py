@@ -1,0 +1,184 @@
+"""kill -9 at random points: what was acknowledged is there, and what is there agrees.
+
+`MOODLINE_CRASH_TURNS=200` is the long run. `MOODLINE_CRASH_SEED` repeats one that failed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import httpx
+import pytest
+from sqlalchemy import select
+
+from app.check.everything import everything
+from app.db import Database
+from app.tables import Bond, Memory, Message, Session, Trace
+from tests.e2e.conftest import Server
+
+TURNS = int(os.environ.get("MOODLINE_CRASH_TURNS", "12"))
+SEED = int(os.environ.get("MOODLINE_CRASH_SEED", "1"))
+TALKERS = 4
+LONGEST_LIFE = 5.0
+"""Seconds of talk after which a server is killed at the latest."""
+PIECES, PACE = 6, 0.01
+CHARACTER = {"slug": "mira", "name": "Mira", "persona": "Mends nets.", "greeting": "Mind the ropes."}
+
+
+class Peer(BaseHTTPRequestHandler):
+    """An OpenAI-compatible upstream that repeats what it was told, slowly."""
+
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *_told: Any) -> None:
+        """Silent."""
+
+    def do_GET(self) -> None:
+        self._send(b'{"object": "list", "data": [{"id": "peer", "max_model_len": 8192}]}', "application/json")
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        said = str(body["messages"][-1]["content"]).split()[-1]
+        self.send_response(200)
+        self.send_header("content-type", "text/event-stream")
+        self.send_header("connection", "close")
+        self.end_headers()
+        self.close_connection = True
+        try:
+            for number in range(PIECES):
+                time.sleep(PACE)
+                self._event({"content": f"{said}-{number} "}, None)
+            self._event({}, "stop")
+            self.wfile.write(b"data: [DONE]\n\n")
+        except OSError:
+            pass  # The server was killed.
+
+    def _event(self, delta: dict[str, str], finish: str | None) -> None:
+        chunk = {"choices": [{"index": 0, "delta": delta, "finish_reason": finish}]}
+        self.wfile.write(b"data: " + json.dumps(chunk).encode() + b"\n\n")
+
+    def _send(self, content: bytes, media: str) -> None:
+        self.send_response(200)
+        self.send_header("content-type", media)
+        self.send_header("content-length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+
+@pytest.fixture
+def peer() -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Peer)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/v1"
+    server.shutdown()
+    server.server_close()
+
+
+@dataclass
+class Talker:
+    """Someone who talks on and on, and remembers what came back whole."""
+
+    name: str
+    history: list[dict[str, str]] = field(default_factory=list)
+    session: str = ""
+    acknowledged: dict[str, tuple[str, str]] = field(default_factory=dict)
+    asked: int = 0
+
+    def talk(self, address: str, chance: random.Random) -> None:
+        """Until the server is gone."""
+        with httpx.Client(base_url=address, timeout=30) as http:
+            while True:
+                self.asked += 1
+                said = f"{self.name} says word{self.asked}"
+                try:
+                    turn, session, reply = self._ask(http, said, chance)
+                except (httpx.TransportError, EOFError):
+                    return
+                self.session = session
+                self.acknowledged[turn] = (said, reply)
+                self.history += [{"role": "user", "content": said}, {"role": "assistant", "content": reply}]
+
+    def _ask(self, http: httpx.Client, said: str, chance: random.Random) -> tuple[str, str, str]:
+        fresh = {"role": "user", "content": said}
+        native = bool(self.session) and chance.random() < 0.5
+        headers = {"x-session-id": self.session} if native else {}
+        messages = [fresh] if native else [*self.history, fresh]
+        body = {"model": "char/mira", "user": self.name, "messages": messages, "stream": chance.random() < 0.5}
+        with http.stream("POST", "/v1/chat/completions", json=body, headers=headers) as answer:
+            content = answer.read().decode()
+        assert answer.status_code == 200, content
+        reply = _streamed(content) if body["stream"] else json.loads(content)["choices"][0]["message"]["content"]
+        return answer.headers["x-moodline-turn"], answer.headers["x-session-id"], reply
+
+
+def _streamed(content: str) -> str:
+    """The text of a stream that was received whole."""
+    events = [line.removeprefix("data: ") for line in content.splitlines() if line]
+    if not events or events[-1] != "[DONE]":
+        raise EOFError
+    return "".join(
+        choice["delta"].get("content") or "" for event in events[:-1] for choice in json.loads(event)["choices"]
+    )
+
+
+async def examine(url: str, talkers: list[Talker]) -> int:
+    """Everything agrees, and every acknowledged turn is there whole; returns how many exchanges are stored."""
+    db = Database(url, 1)
+    try:
+        found = await everything(db)
+        assert found == {}, found
+        async with db.read() as session:
+            for talker in talkers:
+                for turn, (said, reply) in talker.acknowledged.items():
+                    query = select(Message.role, Message.text).where(Message.turn_id == turn).order_by(Message.depth)
+                    rows = [tuple(row) for row in await session.execute(query)]
+                    assert rows[-2:] == [("user", said), ("assistant", reply)], (turn, said, rows)
+                    assert await session.get(Trace, turn) is not None, turn
+                    remembered = select(Memory.id).where(Memory.text.contains(f"{said}\n"))
+                    assert await session.scalar(remembered) is not None, said
+                turns = await session.scalar(select(Bond.turns).where(Bond.user == talker.name)) or 0
+                assert turns >= len(talker.acknowledged)
+            return len((await session.scalars(select(Message.id).join(Session).where(Message.role == "user"))).all())
+    finally:
+        await db.close()
+
+
+def test_what_was_acknowledged_survives_kill_9_at_any_moment(
+    database_url: str, peer: str, serve: Callable[..., Server]
+) -> None:
+    chance = random.Random(SEED)
+    talkers = [Talker(f"user{number}") for number in range(TALKERS)]
+    upstream = {"engine": "upstream", "upstream_url": peer, "upstream_dialect": "openai"}
+    server = serve(database_url=database_url, **upstream)
+    server.http.post("/api/characters", json=CHARACTER).raise_for_status()
+    lives, began = 0, time.monotonic()
+    # On a machine that is busy some lives are over before a single turn is.
+    while sum(one.asked for one in talkers) < TURNS or not any(one.acknowledged for one in talkers):
+        if server.process is None or server.process.poll() is not None:
+            server.start()
+        lives += 1
+        killer = threading.Timer(chance.uniform(0.05, LONGEST_LIFE), server.kill)
+        with ThreadPoolExecutor(TALKERS) as pool:
+            killer.start()
+            jobs = [pool.submit(one.talk, server.address, random.Random(chance.random())) for one in talkers]
+            killer.join()
+        try:
+            for job in jobs:
+                job.result()
+            stored = asyncio.run(examine(database_url, talkers))
+        except AssertionError as error:
+            raise AssertionError(f"MOODLINE_CRASH_SEED={SEED}, life {lives}: {error}") from error
+    asked = sum(talker.asked for talker in talkers)
+    kept = sum(len(talker.acknowledged) for talker in talkers)
+    assert kept < asked, "some turns must be cut off"
+    print(f"{lives} kills in {time.monotonic() - began:.0f} s, {asked} turns: {kept} acknowledged, {stored} stored")
