@@ -22,6 +22,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app import keyed
+from app.chat.headers import FORWARDED_USER, PREFIX
 from app.connected import while_connected
 from app.errors import AppError, BadRequest, ClientGone, Conflict
 from app.http import respond
@@ -34,8 +35,8 @@ log = logging.getLogger("moodline")
 HEADER = "idempotency-key"
 LONGEST = 255
 WRITES = ("POST", "PUT", "PATCH", "DELETE")
-MEANINGFUL = ("x-session-id", "if-match")
-"""Headers that are part of what a call asks for."""
+MEANINGFUL = ("x-session-id", "if-match", FORWARDED_USER)
+"""Headers that are part of what a call asks for, besides ours: who asks among them."""
 WAIT_SECONDS = 60.0
 """How long a retry waits for the first try's answer before it is told to come back."""
 LOOK_EVERY = 0.2
@@ -206,7 +207,8 @@ def _read(request: Request, body: bytes) -> Call:
     media, _, parameters = request.headers.get("content-type", "").partition(";")
     boundary = parameters.partition("boundary=")[2].strip('" ').encode("latin-1")
     asked: list[Any] = [request.method, request.scope["path"], request.scope["query_string"].decode("latin-1"), media]
-    asked += [request.headers.get(name, "") for name in MEANINGFUL]
+    named = [pair for pair in request.headers.items() if pair[0] in MEANINGFUL or pair[0].startswith(PREFIX)]
+    asked.append("\n".join(f"{name}: {value}" for name, value in sorted(named)))
     parts = [part.encode("utf-8", "surrogatepass") for part in asked]
     openai = request.scope["path"].startswith("/v1")
     return Call(request.scope["caller"].owner, key, keyed.digest(parts, body, boundary), openai)

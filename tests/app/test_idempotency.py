@@ -168,6 +168,9 @@ async def test_a_key_that_named_another_call_is_refused_and_nothing_happens(
         assert refused.json()["error"]["code"] == "idempotency_key_reused"
     refused = await here.post("/v1/chat/completions", json=ASK, headers=named() | {"x-session-id": "0" * 32})
     assert refused.status_code == 400
+    for header in ("x-moodline-user", "x-moodline-stage", "x-openwebui-user-id"):
+        refused = await here.post("/v1/chat/completions", json=ASK, headers=named() | {header: "ben"})
+        assert refused.status_code == 400, header
     refused = await here.post("/api/characters", json=CAT | {"slug": "dog"}, headers=named())
     assert (refused.status_code, refused.json()["title"]) == (422, "idempotency_key_reused")
     assert await rows() == before
