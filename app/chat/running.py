@@ -26,8 +26,8 @@ class Leave:
 class Running:
     """A turn under way.
 
-    `speech` is what it has said so far, its first reply where it gives several; It has
-    `ended` once what was said is stored.
+    `speech` is what it has said so far, its first reply where it gives several. It has `ended` once
+    what was said is stored.
     """
 
     def __init__(
@@ -58,7 +58,9 @@ class Running:
                 async with aclosing(self._source) as pieces:
                     async for piece in pieces:
                         if self.begun and not self._pieces:
-                            await self.begun
+                            # Whoever stops the turn does not stop this, or nobody could tell how it ended.
+                            with anyio.CancelScope(shield=True):
+                                await self.begun
                         self._pieces.append(piece)
                         self._wake()
         except Exception as error:

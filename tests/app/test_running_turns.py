@@ -307,6 +307,34 @@ async def test_a_turn_that_is_cancelled_before_its_first_word_leaves_no_message(
         assert list(await db.scalars(select(Session.id))) == []
 
 
+async def test_a_turn_that_is_left_while_its_row_is_written_is_told_with_its_end(
+    here: httpx.AsyncClient, engine: ScriptedEngine, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    may_write, write = asyncio.Event(), progress.begin
+
+    async def late(*row: Any) -> None:
+        await may_write.wait()
+        await write(*row)
+
+    monkeypatch.setattr(progress, "begin", late)
+    engine.replies.append(LONG)
+    body = {"model": "char/cat", "messages": [{"role": "user", "content": "数数"}]}
+    asking = asyncio.create_task(here.post("/v1/chat/completions", json=body))
+    while not engine.asked:
+        await asyncio.sleep(0.02)
+    await asyncio.sleep(0.1)
+    asking.cancel()
+    await asyncio.sleep(0.2)
+    may_write.set()
+    while not (said := await replies(services)):
+        await asyncio.sleep(0.02)
+    async with services.db.read() as db:
+        turn_id = await db.scalar(select(TurnRecord.id))
+    assert turn_id is not None
+    turn = await ended(here, turn_id)
+    assert (turn["state"], turn["reply_id"], turn["text"]) == ("hung_up", said[0].id, said[0].text)
+
+
 async def test_a_turn_that_breaks_off_says_why_for_as_long_as_it_is_known(
     here: httpx.AsyncClient, there: httpx.AsyncClient, engine: ScriptedEngine
 ) -> None:
