@@ -11,10 +11,11 @@ from uuid import uuid4
 
 from models.engine import CallPart, Finish, ParameterRefused, Tools
 from models.scene import Message
+from models.vocabulary import COMPACT
 
 ASKED = """Call one of these functions and say nothing else. They are given as JSON:
 {functions}
-Answer with {{"name": "the function's name", "arguments": {{its arguments}}}}."""
+Answer in JSON with its name and its arguments, taken from what was said."""
 RESULT, RESULT_ZH = "[Result of {name}]\n{text}\n[End of the result]", "【{name} 的结果】\n{text}\n【结果结束】"
 CALL = re.compile(r'\{"name": "([^"]*)", "arguments": ')
 
@@ -69,7 +70,7 @@ def grammar(functions: Sequence[Mapping[str, Any]]) -> str:
     for place, function in enumerate(functions):
         begin = json.dumps(f'{{"name": "{function["name"]}", "arguments": ')
         rules.append(f'call{place}: {begin} arguments{place} "}}"')
-        schema = {"type": "object", **(function.get("parameters") or {})}
+        schema = {"type": "object", **(function.get("parameters") or {}), "x-guidance": COMPACT}
         rules.append(f"arguments{place}: %json {json.dumps(schema)}")
     return "\n".join(rules)
 

@@ -10,6 +10,7 @@ from app.chat.answer import Answer, chunk, delta, reason, usage
 from app.chat.piece import Piece
 from app.chat.speak import Speech
 from app.chat.sse import DONE, event
+from app.errors import AppError
 from app.http import engine_status, openai_error
 from app.metrics import TOKENS
 from models.engine import EngineError
@@ -42,7 +43,9 @@ async def events(answer: Answer, first: Piece, *, counted: bool) -> AsyncGenerat
     except EngineError as error:
         log.warning("%s broke off: %s", answer.id, error)
         status, code = engine_status(error)
-        yield event(openai_error(status, str(error), code))
+        yield event(openai_error(status, str(error), code, getattr(error, "param", None)))
+    except AppError as error:
+        yield event(openai_error(error.status, error.message, error.code, error.param))
     except Exception:
         log.exception("%s broke off", answer.id)
         yield event(openai_error(500, "Something broke on our side; the log has it.", "server_error"))

@@ -268,6 +268,7 @@ async def test_a_function_that_must_be_called_is_called_with_arguments_of_its_sc
     name, arguments = called(events)
     assert name == "get_weather"
     jsonschema.validate(json.loads(arguments), WEATHER["parameters"])
+    assert arguments == json.dumps(json.loads(arguments), ensure_ascii=False), "white space without end"
     assert finish.reason == "tool_calls"
     assert sum(isinstance(event, CallPart) for event in events) > 3, "the arguments stream"
 
