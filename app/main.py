@@ -13,6 +13,7 @@ from app import __doc__ as about
 from app import health, http, openapi, services
 from app.bond.router import router as bonds
 from app.characters.router import router as characters
+from app.chat.native import router as native
 from app.chat.router import router as openai
 from app.chat.traces import router as traces
 from app.chat.turns import router as turns
@@ -66,6 +67,7 @@ def create_app(parts: Services) -> FastAPI:
         messages,  # /api/sessions/{id}/leaf, /api/sessions/{id}/messages
         memories,  # /api/memories
         bonds,  # /api/bonds
+        native,  # /api/sessions/{id}/turns
         turns,  # /api/turns/{id}
         users,  # /api/users
         traces,  # /api/turns/{id}/trace

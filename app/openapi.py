@@ -136,7 +136,7 @@ def _statuses(path: str, method: str, operation: dict[str, Any]) -> set[int]:
         statuses.add(400 if openai else 422)
     if "If-Match" in by_name:
         statuses |= {412, 428}
-    if openai and has_body:
+    if has_body and (openai or path.endswith("/turns")):
         statuses.add(502)
     return statuses
 

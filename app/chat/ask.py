@@ -29,6 +29,8 @@ class Ask:
     `client_system` is what the client instructed before the talk, `client_late` what it did in it or after it.
     `calls` are calls of tools that followed, with their results; they go after the prompt and are stored nowhere.
     `begun` is what the reply to the last message already begins with; only what comes after it is told, all is stored.
+    `below` is the stored message that `messages` follow; without it their place in the tree is looked for. `as_user`:
+    the language model speaks as the user.
     `stage` names one of the character's for this turn only, whatever the bond says; empty for none.
     """
 
@@ -49,6 +51,8 @@ class Ask:
     stage: str | None = None
     calls: tuple[Message, ...] = ()
     begun: str = ""
+    below: str | None = None
+    as_user: bool = False
 
 
 @dataclass(frozen=True, slots=True)

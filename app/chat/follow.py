@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from app.chat import progress
 from app.chat.progress import TurnOut
 from app.chat.running import Running
 from app.chat.under_way import UnderWay
 from app.services import Services
+from app.tables import now
 
 LOOK_EVERY = 0.25
 """Seconds between two looks at the row of a turn that another process speaks."""
@@ -35,6 +36,9 @@ async def follow(
         async for more in _follow_here(running, at):
             at = more.at
             yield more
+        if not running.begun:
+            yield draft(running)
+            return
     looks = 0
     while True:
         out = await tell(services, under_way, owner, turn_id)
@@ -46,6 +50,23 @@ async def follow(
             return
         looks += 1
         await asyncio.sleep(LOOK_EVERY)
+
+
+def draft(running: Running) -> TurnOut:
+    """A turn that is stored nowhere, as only this process knows it."""
+    speech, turn = running.speech, running.turn
+    finish = asdict(speech.finish) if speech.finish else {}
+    return TurnOut(
+        id=turn.id,
+        session_id=turn.session_id,
+        mode=running.mode,
+        state=speech.outcome or "running",
+        text=speech.said,
+        **progress.finished(finish),
+        error=progress.failure(speech.error) if speech.error else None,
+        created_at=running.created_at,
+        ended_at=now(),
+    )
 
 
 async def tell(services: Services, under_way: UnderWay, owner: str, turn_id: str) -> TurnOut:

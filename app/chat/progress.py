@@ -69,7 +69,7 @@ async def beat(db: AsyncSession, beats: Iterable[Beat]) -> None:
 async def end(db: AsyncSession, turn_id: str, speech: Speech, outcome: Outcome, **ids: str) -> None:
     """A turn has ended; in the transaction that stores what was said, so that both are true or neither is."""
     finish = asdict(speech.finish) if speech.finish else None
-    error = _told(speech.error) if speech.error else None
+    error = failure(speech.error) if speech.error else None
     values = {"state": outcome, "text": speech.said, "finish": finish, "error": error, "ended_at": now(), **ids}
     await db.execute(update(TurnRecord).where(TurnRecord.id == turn_id).values(**values))
 
@@ -94,16 +94,22 @@ async def prune(db: AsyncSession, hours: float) -> None:
     await db.execute(delete(TurnRecord).where(TurnRecord.created_at < before, TurnRecord.seen_at < now() - LOST))
 
 
-def _told(error: BaseException) -> dict[str, str]:
+def failure(error: BaseException) -> dict[str, str]:
+    """Why a turn failed: a sentence and a code."""
     if isinstance(error, EngineError):
         return {"message": str(error), "code": engine_status(error)[1]}
     return {"message": "Something broke on our side; the log has it.", "code": "server_error"}
 
 
+def finished(finish: dict[str, Any]) -> dict[str, Any]:
+    """How the engine ended, as `TurnOut` has it."""
+    usage = {name: count for name, count in finish.items() if name.endswith("_tokens")}
+    return {"finish_reason": finish.get("reason"), "usage": usage or None}
+
+
 def show(row: TurnRecord) -> TurnOut:
     """A record as it is told. One whose process is gone has failed, whatever it says."""
     lost = row.state == "running" and row.seen_at < now() - LOST
-    finish: dict[str, Any] = row.finish or {}
     return TurnOut(
         id=row.id,
         session_id=row.session_id,
@@ -112,8 +118,7 @@ def show(row: TurnRecord) -> TurnOut:
         text=row.text,
         message_id=row.message_id,
         reply_id=row.reply_id,
-        finish_reason=finish.get("reason"),
-        usage={name: count for name, count in finish.items() if name.endswith("_tokens")} or None,
+        **finished(row.finish or {}),
         error=GONE if lost else row.error,
         created_at=row.created_at,
         ended_at=row.ended_at,

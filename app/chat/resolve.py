@@ -12,7 +12,7 @@ from app.characters.store import find, lore_of
 from app.chat.ask import Ask, Known
 from app.errors import BadRequest
 from app.services import Services
-from app.sessions.locate import locate
+from app.sessions.locate import locate, place_below
 from app.sessions.store import Place, Scope
 from app.sessions.told import Opening
 from app.tables import Character, Line, Memory, Session
@@ -27,7 +27,7 @@ async def resolve(services: Services, ask: Ask) -> Known:
         row = await find(db, ask.caller, ask.slug)
         scope = Scope(ask.caller.owner, ask.user, row.id)
         character = CharacterFields.model_validate(row.document)
-        place = await locate(db, scope, ask.messages, ask.session_id, _opening(ask, character))
+        place = await _place(db, scope, ask, character)
         session = await db.get(Session, place.session_id) if place.session_id else None
         elsewhere = session is not None and _is_elsewhere(session, place)
         bond = await _bond(db, scope, place, character, elsewhere)
@@ -45,6 +45,12 @@ async def resolve(services: Services, ask: Ask) -> Known:
             lines=await _line_stamp(db, row, encoder),
             memories=await _memory_stamp(db, scope, bond.memory_revision, encoder),
         )
+
+
+async def _place(db: AsyncSession, scope: Scope, ask: Ask, character: CharacterFields) -> Place:
+    if ask.below and ask.session_id:
+        return await place_below(db, ask.below, ask.messages, ask.session_id)
+    return await locate(db, scope, ask.messages, ask.session_id, _opening(ask, character))
 
 
 def _opening(ask: Ask, character: CharacterFields) -> Opening:

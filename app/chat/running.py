@@ -9,10 +9,11 @@ from dataclasses import dataclass
 
 import anyio
 
-from app.chat.ask import Outcome, Turn
+from app.chat.ask import Mode, Outcome, Turn
 from app.chat.piece import Piece
 from app.chat.speak import Speech
 from app.settings import OnDisconnect
+from app.tables import now
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +32,11 @@ class Running:
     """
 
     def __init__(
-        self, turn: Turn, speeches: Sequence[Speech], source: AsyncGenerator[Piece, None], leave: Leave
+        self, turn: Turn, speeches: Sequence[Speech], source: AsyncGenerator[Piece, None], leave: Leave, mode: Mode
     ) -> None:
         self.turn = turn
+        self.mode = mode
+        self.created_at = now()
         self.speech = speeches[0]
         self.leave = leave
         self.begun: asyncio.Task[None] | None = None
@@ -53,6 +56,8 @@ class Running:
 
     async def speak(self) -> None:
         """Run to the end. `begun`, which puts the turn's row there, is done before anything is handed on or stored."""
+        if not self._listeners:
+            self._wait_for_listeners()
         try:
             with self._scope:
                 async with aclosing(self._source) as pieces:
@@ -111,12 +116,15 @@ class Running:
 
     async def _left_alone(self) -> None:
         if self.leave.policy == "finish":
-            self._deadline = asyncio.get_running_loop().call_later(self.leave.seconds, self.stop, "hung_up")
+            self._wait_for_listeners()
             return
         self.stop("hung_up")
         # Who listened was cancelled, and would be again: what was said is stored before the request is over.
         with anyio.CancelScope(shield=True):
             await self.over()
+
+    def _wait_for_listeners(self) -> None:
+        self._deadline = asyncio.get_running_loop().call_later(self.leave.seconds, self.stop, "hung_up")
 
     def _wake(self) -> None:
         changed, self._changed = self._changed, asyncio.Event()

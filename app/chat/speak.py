@@ -42,8 +42,10 @@ async def speak(services: Services, turn: Turn, speech: Speech, choice: int = 0)
     """Pieces of a reply as people may see them; `speech` is kept up to date for whoever must remember it."""
     sampling = nth(turn.ask.sampling, choice)
     # An object that is asked for again may well be the same again.
-    earlier = [] if sampling.response_format else [m.content for m in turn.scene.history if m.role == "assistant"]
-    listener = Listener(turn.scene.character, [*earlier, turn.scene.begun], begun=bool(turn.scene.begun))
+    role = "user" if turn.ask.as_user else "assistant"
+    earlier = [] if sampling.response_format else [m.content for m in turn.scene.history if m.role == role]
+    speaker = turn.scene.user if turn.ask.as_user else turn.scene.character
+    listener = Listener(speaker, [*earlier, turn.scene.begun], begun=bool(turn.scene.begun))
     async with aclosing(_attempt(services, turn, speech, listener, sampling)) as pieces:
         async for piece in pieces:
             yield replace(piece, choice=choice)
@@ -53,7 +55,7 @@ async def speak(services: Services, turn: Turn, speech: Speech, choice: int = 0)
             yield replace(rest, choice=choice)
         return
     speech.echoes.append(listener.rest().text)
-    listener = Listener(turn.scene.character, (), begun=bool(turn.scene.begun))
+    listener = Listener(speaker, (), begun=bool(turn.scene.begun))
     async with aclosing(_attempt(services, turn, speech, listener, _warmer(sampling))) as pieces:
         async for piece in pieces:
             yield replace(piece, choice=choice)
@@ -140,8 +142,9 @@ def _told(turn: Turn) -> tuple[Message, ...]:
 
 
 def stop_names(turn: Turn) -> tuple[str, ...]:
-    """Where the character would begin to speak for the user."""
-    names = dict.fromkeys((turn.scene.user, FRAMES[turn.scene.language].user))
+    """Where the character would begin to speak for the user, or the user for the character."""
+    scene = turn.scene
+    names = (scene.character,) if turn.ask.as_user else dict.fromkeys((scene.user, FRAMES[scene.language].user))
     return tuple(f"\n{name}{colon}" for name in names if name for colon in (":", "："))
 
 

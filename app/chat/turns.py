@@ -12,6 +12,7 @@ from sqlalchemy import update
 
 from app.auth import CallerDep
 from app.chat import progress
+from app.chat.ask import Mode
 from app.chat.follow import More, ended, follow, tell
 from app.chat.progress import TurnOut
 from app.chat.sse import EventStream, event
@@ -24,7 +25,7 @@ router = APIRouter(prefix="/api/turns", tags=["turns"])
 END = "end"
 """The id of the last event: whoever has seen it has seen all."""
 
-_EVENTS: dict[int | str, dict[str, Any]] = {
+EVENTS: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "`turn` names it, each `delta` has more `text`, `end` is the turn as it ended.",
         "content": {
@@ -65,7 +66,7 @@ async def cancel(turn_id: str, caller: CallerDep, services: ServicesDep, under_w
     return await ended(services, under_way, caller.owner, turn_id)
 
 
-@router.get("/{turn_id}/events", response_class=Response, responses=_EVENTS)
+@router.get("/{turn_id}/events", response_class=Response, responses=EVENTS)
 async def events(
     turn_id: str,
     caller: CallerDep,
@@ -80,12 +81,18 @@ async def events(
         return Response(status_code=204)
     out = await tell(services, under_way, caller.owner, turn_id)
     steps = follow(services, under_way, caller.owner, turn_id, int(last_event_id or 0))
-    return EventStream(told(out, steps), steps, {"x-moodline-turn": turn_id, "x-session-id": out.session_id})
+    return EventStream(
+        told(turn_id, out.session_id, out.mode, steps),
+        steps,
+        {"x-moodline-turn": turn_id, "x-session-id": out.session_id},
+    )
 
 
-async def told(begun: TurnOut, steps: AsyncGenerator[More | TurnOut, None]) -> AsyncGenerator[str, None]:
+async def told(
+    turn_id: str, session_id: str, mode: Mode, steps: AsyncGenerator[More | TurnOut, None]
+) -> AsyncGenerator[str, None]:
     """The events of a turn: `turn` names it, each `delta` has more text, `end` tells how it ended."""
-    yield event(begun.model_dump(mode="json", include={"id", "session_id", "mode"}), name="turn")
+    yield event({"id": turn_id, "session_id": session_id, "mode": mode}, name="turn")
     async with aclosing(steps):
         async for step in steps:
             if isinstance(step, TurnOut):

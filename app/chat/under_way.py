@@ -56,7 +56,7 @@ class UnderWay:
         key: str | None = None,
     ) -> Running:
         """Let a turn run; `key` is the `Idempotency-Key` of its call."""
-        running = Running(turn, speeches, source, leave)
+        running = Running(turn, speeches, source, leave, mode)
         running.begun = self.start(self._record(turn, mode, key)) if turn.ask.store else None
         self._turns[turn.id] = running
         self.start(self._run(running))

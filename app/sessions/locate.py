@@ -52,7 +52,7 @@ async def locate(
             return place
     if session.leaf_id is None:
         return _unmatched(ways[0], session_id)
-    return await _below(db, session.leaf_id, ways[0], session_id)
+    return await place_below(db, session.leaf_id, ways[0], session_id)
 
 
 async def _match(db: AsyncSession, scope: Scope, ways: Sequence[tuple[Message, ...]], session_id: str | None) -> Place:
@@ -114,7 +114,7 @@ async def _match_middle(
 
 
 async def _place_of(db: AsyncSession, run: Run, messages: tuple[Message, ...], begun: Place) -> Place | None:
-    place = await _below(db, run.leaf.id, messages[run.end :], run.leaf.session_id)
+    place = await place_below(db, run.leaf.id, messages[run.end :], run.leaf.session_id)
     return place if run.start == 0 or begun.parent_id in place.ids else None
 
 
@@ -140,7 +140,7 @@ def _living(scope: Scope, session_id: str | None) -> tuple[ColumnElement[bool], 
     )
 
 
-async def _below(db: AsyncSession, leaf_id: str, messages: Sequence[Message], session_id: str) -> Place:
+async def place_below(db: AsyncSession, leaf_id: str, messages: Sequence[Message], session_id: str) -> Place:
     """The messages below a stored one, with all that was said up to it."""
     branch = await read_branch(db, leaf_id)
     said = (Message("assistant" if row.role == "assistant" else "user", row.text) for row in branch)
