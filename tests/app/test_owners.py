@@ -34,6 +34,7 @@ REQUESTS: dict[str, list[dict[str, Any]]] = {
     "sessions_create": [{"json": {"character": "{slug}", "user": "same"}}],
     "sessions_change_session": [{"json": {"title": "Stolen"}}],
     "sessions_fork": [{"json": {}}, {"json": {"message_id": "{message_id}"}}],
+    "turns_take": [{"json": {"text": "Aye?"}}, {"json": {"text": "Aye?", "message_id": "{message_id}"}}],
     "messages_choose": [{"json": {"message_id": "{message_id}"}}],
     "messages_edit": [{"json": {"text": "Stolen."}}],
     "messages_pin": [{"json": {"pinned": True}}],
