@@ -157,11 +157,16 @@ async def _http_error(request: Request, error: Exception) -> Response:
 
 
 def _allowed(request: Request) -> list[str]:
-    """The methods of a path, of all routes that lie on it."""
+    """The methods of a path: what the document has of it, else of all routes that lie on it.
+
+    `/api/sessions/import` lies on `/api/sessions/{session_id}` as well, but is no session.
+    """
+    told = request.app.openapi()["paths"].get(request.scope["path"], {})
     allowed = ["OPTIONS"]
     for method in ("GET", "POST", "PUT", "PATCH", "DELETE"):
         scope = {**request.scope, "method": method}
-        if any(route.matches(scope)[0] is Match.FULL for route in request.app.routes):
+        lies_on = any(route.matches(scope)[0] is Match.FULL for route in request.app.routes)
+        if method.lower() in told or (lies_on and not told):
             allowed += [method, "HEAD"] if method == "GET" else [method]
     return sorted(allowed)
 

@@ -266,3 +266,11 @@ async def test_what_a_file_claims_of_times_and_feelings_is_bounded_and_its_leaf_
         stored = await db.get_one(Message, session["branch"][0]["id"])
     assert stored.emotion is not None
     assert np.array_equal(stored.emotion, np.eye(8, dtype=np.float32)[0])
+
+
+async def test_the_address_for_files_tells_its_own_methods_and_not_those_of_a_session(
+    client: httpx.AsyncClient,
+) -> None:
+    for path, methods in (("import", "OPTIONS, POST"), ("0" * 32, "DELETE, GET, HEAD, OPTIONS, PATCH")):
+        answer = await client.options(f"/api/sessions/{path}")
+        assert (answer.status_code, answer.headers["allow"]) == (204, methods)
