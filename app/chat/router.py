@@ -13,7 +13,7 @@ from app.auth import Caller, CallerDep
 from app.characters.store import find, visible
 from app.chat.admit import admit, charge, until_said
 from app.chat.answer import Answer, completion
-from app.chat.ask import Ask, Turn
+from app.chat.ask import Ask, Mode, Turn
 from app.chat.attendance import leave_of
 from app.chat.bare import speak_bare
 from app.chat.checks import check_request
@@ -67,7 +67,7 @@ async def complete(
         key = request.headers.get("idempotency-key")
         stateful = turn.ask.session_id is not None
         gone = leave_of(services, body.moodline.on_disconnect, stateful=stateful, keyed=key is not None)
-        running = under_way.begin(turn, answer.speeches, answer.pieces, gone, key=key)
+        running = under_way.begin(turn, answer.speeches, answer.pieces, gone, mode=_mode(turn), key=key)
         answer = replace(answer, pieces=running.pieces())
     # Waiting for the first piece makes an engine that is down a 503 instead of a broken 200.
     async with while_connected(request):
@@ -129,6 +129,13 @@ async def _prepare(services: Services, ask: Ask, waited: float) -> Turn:
         return await prepare(services, ask, waited)
     except NotFound as error:
         raise _unknown_model(PREFIX + ask.slug) if error.code == "character_not_found" else error from None
+
+
+def _mode(turn: Turn) -> Mode:
+    """What a request that only sends its history is about."""
+    if turn.ask.begun:
+        return "continue"
+    return "say" if turn.known.place.ids[-1] is None else "regenerate"
 
 
 async def _bare(services: Services, body: ChatRequest, caller: Caller) -> Answer:

@@ -159,12 +159,14 @@ async def test_a_stateless_turn_is_aborted_unless_the_request_says_otherwise(
 ) -> None:
     engine.replies += [LONG, LONG]
     aborted = await begin(here, headers={})
+    assert (await ended(here, aborted))["mode"] == "say"
     turn = await ended(here, aborted)
     assert turn["state"] == "hung_up"
     assert 3 <= len(turn["text"]) < len(LONG)
     assert (await replies(services))[0].text == turn["text"]
     finished = await begin(here, headers={}, moodline={"on_disconnect": "finish"})
-    assert (await ended(here, finished))["text"] == LONG
+    turn = await ended(here, finished)
+    assert (turn["text"], turn["mode"]) == (LONG, "regenerate")
     for wrong in ({"moodline": {"on_disconnect": "linger"}}, {}):
         headers = {} if wrong else {"x-moodline-on-disconnect": "linger"}
         body = {"model": "char/cat", "messages": [{"role": "user", "content": "?"}]} | wrong
