@@ -86,7 +86,8 @@ class Embedding:
 
     async def feel(self, texts: Sequence[str], vectors: Vectors) -> Vectors:
         """Emotions of texts whose vectors are known: float32 [n, 8]."""
-        return await run_sync(self._parts()[1].tag, texts, vectors, limiter=self._limiter)
+        # Not behind the encoder's thread: it is one small product, and would wait for what others embed.
+        return await run_sync(self._parts()[1].tag, texts, vectors)
 
     async def _embed(self, queue: deque[Job], texts: Sequence[str]) -> Vectors:
         """A piece queues when the one before it is done, so that requests with many texts take turns."""

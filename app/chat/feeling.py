@@ -23,10 +23,12 @@ WORDS: dict[Language, tuple[str, ...]] = {
 async def feel(services: Services, known: Known) -> Feeling:
     """The emotion of what the user said, and the mood it leaves."""
     said = known.place.history[-1].content
-    texts = [said, talk_key(known.place.history, known.character.name)]
-    vectors = await services.embedding.queries(texts)
+    talk = talk_key(known.place.history, known.character.name)
+    # The talk is only searched with; where there is nothing to find, its vector would cost as much as all the rest.
+    searched = known.lines.count or known.memories.count
+    vectors = await services.embedding.queries([said, talk] if searched else [said])
     emotion = (await services.embedding.feel([said], vectors[:1]))[0]
-    return Feeling(said, texts[1], vectors[0], vectors[1], emotion, blend(known.bond.mood, emotion, INERTIA))
+    return Feeling(said, talk, vectors[0], vectors[-1], emotion, blend(known.bond.mood, emotion, INERTIA))
 
 
 def talk_key(history: tuple[Message, ...], character: str) -> str:

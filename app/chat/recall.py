@@ -80,6 +80,8 @@ async def recall(services: Services, ask: Ask, known: Known, feeling: Feeling, o
 async def _near_lines(
     services: Services, db: AsyncSession, known: Known, feeling: Feeling, strategy: Strategy
 ) -> Found:
+    if not known.lines.count:
+        return Found([], {})
     mine = (Line.character_id == known.scope.character_id, Line.encoder == known.lines.encoder)
     bank = await catch_up(
         db, services.lines, known.scope.character_id, known.lines, Line, mine, services.embedding.encoder.dimension
@@ -94,6 +96,8 @@ async def _near_memories(
     services: Services, db: AsyncSession, known: Known, feeling: Feeling, strategy: Strategy, seen: frozenset[str]
 ) -> Found:
     """Memories near the moment and all pinned ones, without other branches' and what the prompt shows anyway."""
+    if not known.memories.count:
+        return Found([], {})
     mine = (*in_scope(known.scope), Memory.encoder == known.memories.encoder)
     bank = await catch_up(
         db, services.memories, known.scope, known.memories, Memory, mine, services.embedding.encoder.dimension
