@@ -23,11 +23,17 @@ class Timings:
     elapsed: float = 0.0
 
 
-async def crowd(port: int, streams: int, requests: int, body: Callable[[int], dict[str, Any]]) -> Timings:
-    """Ask `requests` times, `streams` at once, each client over one connection; raises `OSError` for a refusal."""
+async def crowd(
+    port: int, streams: int, requests: int, body: Callable[[int], dict[str, Any]], spread: float = 0.0
+) -> Timings:
+    """Ask `requests` times, `streams` at once, each client over one connection; raises `OSError` for a refusal.
+
+    Clients begin evenly over `spread` seconds, so that they do not all ask at the same moment again and again.
+    """
     timings, numbers = Timings(), iter(range(requests))
 
-    async def client() -> None:
+    async def client(place: int) -> None:
+        await asyncio.sleep(spread * place / streams)
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         try:
             for number in numbers:
@@ -36,7 +42,7 @@ async def crowd(port: int, streams: int, requests: int, body: Callable[[int], di
             writer.close()
 
     began = time.perf_counter()
-    await asyncio.gather(*(client() for _ in range(streams)))
+    await asyncio.gather(*(client(place) for place in range(streams)))
     timings.elapsed = time.perf_counter() - began
     return timings
 

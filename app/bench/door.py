@@ -84,18 +84,25 @@ class System:
         }
 
 
-def run(streams: list[int], seconds: float, pieces: int, pace: float, rounds: int) -> None:
+def run(streams: list[int], each: float, pieces: int, pace: float, rounds: int) -> None:
     """Measure against a temporary database; weights come from MOODLINE_HOME."""
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory())
         stub = stack.enter_context(_stub(pace))
         server, process = stack.enter_context(_server(Path(folder), stub))
-        results = run_async(_measure(stub, server, process, streams, seconds, pieces, rounds))
+        results = run_async(_measure(stub, server, process, streams, each, pieces, pace, rounds))
     report("door", results, pieces=pieces, pace_ms=pace * 1000, rounds=rounds, cores=os.cpu_count())
 
 
 async def _measure(
-    stub: int, server: int, process: psutil.Process, streams: list[int], seconds: float, pieces: int, rounds: int
+    stub: int,
+    server: int,
+    process: psutil.Process,
+    streams: list[int],
+    each: float,
+    pieces: int,
+    pace: float,
+    rounds: int,
 ) -> dict[str, dict[str, float]]:
     bare, character = _body(NAME, pieces), _body("char/door", pieces)
     systems = [
@@ -114,7 +121,7 @@ async def _measure(
             for system in systems:
                 err.print(f"{at_once} streams, round {number + 1}: {system.name}")
                 before = sum(process.cpu_times()[:2])
-                done = await crowd(system.port, at_once, round(seconds * at_once), system.body)
+                done = await crowd(system.port, at_once, round(each * at_once), system.body, pieces * pace)
                 system.cpu += sum(process.cpu_times()[:2]) - before
                 system.take(done, await _sent(stub))
         for system in systems:
