@@ -25,11 +25,11 @@ class SessionCreate(Body):
     greeting: Annotated[int, Field(ge=0, description="0 is the greeting, 1 the first alternate, and so on."), WHOLE] = 0
 
 
-class SessionChange(BaseModel):
+class SessionChange(Body):
     """What to change of a conversation; what is left out stays."""
 
     model_config = ConfigDict(
-        extra="forbid", json_schema_extra={"examples": [{"title": "The storm", "note": "It is night. Be brief."}]}
+        json_schema_extra={"examples": [{"title": "The storm", "note": "It is night. Be brief."}]}
     )
 
     title: Annotated[str, StringConstraints(strip_whitespace=True, max_length=200), STORABLE] | None = None
@@ -37,17 +37,16 @@ class SessionChange(BaseModel):
     note: Annotated[str, StringConstraints(strip_whitespace=True, max_length=20_000), STORABLE] | None = Field(
         default=None, description="The author's note, told to the language model; {{char}} and {{user}} are filled in."
     )
-    note_depth: int | None = Field(
-        default=None, ge=0, le=1000, description="How many messages before the end the note is told."
-    )
+    note_depth: Annotated[
+        Annotated[int, Field(ge=0, le=1000), WHOLE] | None,
+        Field(description="How many messages before the end the note is told."),
+    ] = None
 
 
-class MessageChange(BaseModel):
+class MessageChange(Body):
     """Another text for a message; the version before stays beside it."""
 
-    model_config = ConfigDict(
-        extra="forbid", json_schema_extra={"examples": [{"text": "Is the lamp out?", "following": "keep"}]}
-    )
+    model_config = ConfigDict(json_schema_extra={"examples": [{"text": "Is the lamp out?", "following": "keep"}]})
 
     text: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1), STORABLE]
     following: Literal["keep", "drop"] = Field(
@@ -55,26 +54,20 @@ class MessageChange(BaseModel):
     )
 
 
-class MessageId(BaseModel):
+class MessageId(Body):
     """Which message."""
-
-    model_config = ConfigDict(extra="forbid")
 
     message_id: str = Field(max_length=32)
 
 
-class ForkFrom(BaseModel):
+class ForkFrom(Body):
     """Up to which message a conversation is copied: the last of the current branch if it is left out."""
-
-    model_config = ConfigDict(extra="forbid")
 
     message_id: str | None = Field(default=None, max_length=32)
 
 
-class Pin(BaseModel):
+class Pin(Body):
     """Whether what is remembered of a message is always recalled."""
-
-    model_config = ConfigDict(extra="forbid")
 
     pinned: bool
 

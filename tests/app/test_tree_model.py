@@ -27,7 +27,7 @@ from app.services import Services, build
 from app.sessions.normal import normal
 from app.settings import Settings
 from models.scripted import ScriptedEngine
-from tests.app.tree_model import STAGES, Memoized, Said, Tree, Window, agrees, read_tree
+from tests.app.tree_model import STAGES, Memoized, Node, Said, Tree, Window, agrees, read_tree
 
 LONG_RUN = int(os.environ.get("MOODLINE_TREE_EXAMPLES", "0"))
 """Histories to try on each database; unset, a few."""
@@ -68,6 +68,9 @@ class Conversations(RuleBasedStateMachine):
         self.http = httpx.AsyncClient(transport=transport, base_url="http://localhost")
 
     async def _stop(self) -> None:
+        # What a turn does after its answer has gone out.
+        if left := asyncio.all_tasks() - {asyncio.current_task()}:
+            await asyncio.wait(left, timeout=20)
         await self.http.aclose()
         await self.services.db.close()
 
@@ -168,8 +171,61 @@ class Conversations(RuleBasedStateMachine):
     def delete_a_session(self, data: st.DataObject) -> None:
         session = self.one_session(data)
         if session is not None:
-            assert self.run(self.http.delete(f"/api/sessions/{session}")).status_code == 204
-            self.look()
+            self.change("DELETE", f"/api/sessions/{session}")
+
+    @rule(data=st.data())
+    def restore_a_session(self, data: st.DataObject) -> None:
+        if gone := sorted(self.tree.gone, key=self.tree.begun.__getitem__):
+            self.change("POST", f"/api/sessions/{data.draw(st.sampled_from(gone))}/restore")
+
+    @rule(data=st.data())
+    def swipe(self, data: st.DataObject) -> None:
+        """Another message of the tree becomes current, with the newest end below it."""
+        if node := self.one_message(data):
+            self.change("PUT", f"/api/sessions/{node.session}/leaf", {"message_id": node.id})
+            assert node in self.tree.path(self.tree.leaves[node.session])
+
+    @rule(data=st.data(), words=st.sampled_from(WORDS), following=st.sampled_from(("keep", "drop")))
+    def edit_by_hand(self, data: st.DataObject, words: str, following: str) -> None:
+        if node := self.one_message(data):
+            before = self.tree
+            text = self.fresh(Window(*before.scopes[node.session]), words)
+            body = {"text": text, "following": following}
+            self.change("PATCH", f"/api/sessions/{node.session}/messages/{node.id}", body)
+            path = self.tree.path(self.tree.leaves[node.session])
+            assert (path[node.depth].text, path[node.depth].parent) == (text, node.parent)
+            copies = [n.origin for n in path[node.depth + 1 :]]
+            old = before.path(before.leaves[node.session])
+            below = [n.origin for n in old[node.depth + 1 :]] if node in old else []
+            assert copies == (below if following == "keep" else []) or node not in old
+
+    @rule(data=st.data())
+    def delete_by_hand(self, data: st.DataObject) -> None:
+        if node := self.one_message(data):
+            self.change("DELETE", f"/api/sessions/{node.session}/messages/{node.id}")
+            assert node.id in self.tree.deleted
+
+    @rule(data=st.data())
+    def restore_by_hand(self, data: st.DataObject) -> None:
+        """What is below a deleted message comes back with that one."""
+        tree = self.tree
+        tops = [
+            n for n in tree.nodes.values()
+            if n.id in tree.deleted and n.parent not in tree.deleted and n.session not in tree.gone
+        ]  # fmt: skip
+        if tops:
+            node = data.draw(st.sampled_from(sorted(tops, key=lambda n: (n.created_at, n.depth))))
+            self.change("POST", f"/api/sessions/{node.session}/messages/{node.id}/restore")
+            assert node.id not in self.tree.deleted
+            assert node in self.tree.path(self.tree.leaves[node.session])
+
+    @rule(data=st.data())
+    def fork(self, data: st.DataObject) -> None:
+        """A session of copies: it holds the same talk, and nothing counts twice."""
+        if node := self.one_message(data):
+            shown = self.change("POST", f"/api/sessions/{node.session}/fork", {"message_id": node.id})
+            told = [(n.role, n.text, n.origin) for n in self.tree.path(node.id)]
+            assert [(n.role, n.text, n.origin) for n in self.tree.path(self.tree.leaves[shown["id"]])] == told
 
     @rule()
     def start_the_server_anew(self) -> None:
@@ -184,6 +240,18 @@ class Conversations(RuleBasedStateMachine):
     def one_of_the_users(self, window: Window, data: st.DataObject) -> int | None:
         places = [n for n, (role, _text) in enumerate(window.talk) if role == "user" and n > 0]
         return data.draw(st.sampled_from(places)) if places else None
+
+    def change(self, method: str, path: str, body: Any = None) -> Any:
+        """Change a conversation by hand."""
+        answer = self.run(self.http.request(method, path, json=body, headers={"If-Match": "*"}))
+        assert answer.is_success, (method, path, answer.text)
+        self.look()
+        return answer.json() if answer.content else None
+
+    def one_message(self, data: st.DataObject) -> Node | None:
+        tree = self.tree
+        live = [n for n in tree.nodes.values() if n.session not in tree.gone and n.id not in tree.deleted]
+        return data.draw(st.sampled_from(sorted(live, key=lambda n: (n.created_at, n.depth)))) if live else None
 
     def one_session(self, data: st.DataObject) -> str | None:
         live = sorted(set(self.tree.scopes) - self.tree.gone, key=self.tree.begun.__getitem__)
