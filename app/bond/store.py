@@ -42,10 +42,13 @@ async def read_bond(db: AsyncSession, scope: Scope) -> BondState:
 
 async def lock_bond(db: AsyncSession, scope: Scope) -> Bond:
     """The bond's row, made if need be, locked until the transaction ends: two turns at once both count."""
+    locked = _query(scope).with_for_update().execution_options(populate_existing=True)
+    bond = await db.scalar(locked)
+    if bond is not None:
+        return bond
     fields = {"owner": scope.owner, "user": scope.user, "character_id": scope.character_id}
     insert = postgresql_insert if db.get_bind().dialect.name == "postgresql" else sqlite_insert
     await db.execute(insert(Bond).values(**fields).on_conflict_do_nothing())
-    locked = _query(scope).with_for_update().execution_options(populate_existing=True)
     return (await db.scalars(locked)).one()
 
 

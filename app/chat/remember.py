@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import or_, select, update
+from sqlalchemy import ScalarSelect, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.bond.store import lock_bond, step_bond
@@ -90,6 +90,10 @@ async def _grow(db: AsyncSession, turn: Turn, session: Session, speeches: Sequen
 
 async def _count(db: AsyncSession, turn: Turn, session: Session, grown: Grown, bond: Bond) -> None:
     """Make the reply current and count the exchange, unless its branch or session was deleted while it was spoken."""
+    # One that was begun before anything was said has no title yet.
+    session.title = session.title or " ".join(turn.known.place.history[-1].content.split())[:TITLE_CHARS]
+    session.revision += 1
+    session.updated_at = now()
     fresh = grown.fresh
     # Then all that was said before counts on, and this is the latest.
     goes_on = bool(fresh) and session.deleted_at is None and session.leaf_id == fresh[0].parent_id
@@ -162,15 +166,17 @@ async def _previous(services: Services, turn: Turn) -> tuple[int | None, str]:
         texts = place.history[said].content, place.history[reply].content
         return None, exchange(turn.scene.user, texts[0], turn.scene.character, texts[1])
     async with services.db.read() as db:
-        rows = await db.scalars(select(Stored).where(Stored.id.in_(place.ids[said : reply + 1])))
-        known = {row.role: original(row) for row in rows}
         query = select(Memory.id, Memory.text).where(
             *in_scope(turn.known.scope),
-            Memory.message_id == known["user"],
-            or_(Memory.reply_id == known["assistant"], Memory.reply_id.is_(None)),
+            Memory.message_id == _original(place.ids[said]),
+            or_(Memory.reply_id == _original(place.ids[reply]), Memory.reply_id.is_(None)),
         )
         found = (await db.execute(query.order_by(Memory.id.desc()).limit(1))).first()
     return (found.id, found.text) if found else (None, "")
+
+
+def _original(message_id: str | None) -> ScalarSelect[str]:
+    return select(func.coalesce(Stored.origin_id, Stored.id)).where(Stored.id == message_id).scalar_subquery()
 
 
 def _is_reply(history: tuple[Message, ...], place: int) -> bool:
@@ -178,19 +184,14 @@ def _is_reply(history: tuple[Message, ...], place: int) -> bool:
 
 
 async def _keep_session(db: AsyncSession, turn: Turn) -> Session:
-    title = " ".join(turn.known.place.history[-1].content.split())[:TITLE_CHARS]
     if turn.known.place.session_id is not None:
         session = await db.get(Session, turn.session_id)
         if session is None:
             raise NotFound("This conversation was erased while the reply was spoken.", code="session_not_found")
-        # One that was begun before anything was said has no title yet.
-        session.title = session.title or title
-        session.revision += 1
-        session.updated_at = now()
         return session
     scope = turn.known.scope
     session = Session(
-        id=turn.session_id, owner=scope.owner, user=scope.user, character_id=scope.character_id, title=title
+        id=turn.session_id, owner=scope.owner, user=scope.user, character_id=scope.character_id, revision=0
     )
     db.add(session)
     await db.flush()
@@ -199,6 +200,8 @@ async def _keep_session(db: AsyncSession, turn: Turn) -> Session:
 
 async def _touch_recalled(db: AsyncSession, turn: Turn) -> None:
     """What is recalled is forgotten more slowly."""
+    if not turn.recalled.memory_ids:
+        return
     await db.execute(
         update(Memory).where(Memory.id.in_(turn.recalled.memory_ids)).values(uses=Memory.uses + 1, used_at=now())
     )

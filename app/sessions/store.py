@@ -86,7 +86,7 @@ def chunks(ids: Sequence[Id]) -> Iterator[Sequence[Id]]:
 
 
 async def append(db: AsyncSession, place: Place, session_id: str, turn_id: str) -> list[Row]:
-    """Store what of the history is not stored yet, and return it.
+    """Add what of the history is not stored yet, and return it; the caller flushes.
 
     What is said again on another branch, as by a client that edits a message and sends all that followed it again, is a
     copy of what was said there. The last message is new: it is what the turn is about.
@@ -101,7 +101,6 @@ async def append(db: AsyncSession, place: Place, session_id: str, turn_id: str) 
         if told is not None:
             _copy_of(row, told)
         db.add(row)
-        await db.flush()
         rows.append(row)
         parent = row
     return rows
@@ -155,7 +154,7 @@ async def _said_before(db: AsyncSession, session_id: str | None, first: int, cou
     depths = Row.depth.between(first, first + count - 1)
     query = select(Row).where(Row.session_id == session_id, depths, Row.deleted_at.is_(None))
     rows = await db.scalars(query.order_by(Row.created_at))
-    return {(row.depth, said_hash(row.role, row.text)): row for row in rows}
+    return {(row.depth, row.said_hash): row for row in rows}
 
 
 def _said(row: Row) -> Message:
