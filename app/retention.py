@@ -134,12 +134,15 @@ async def _some_of_a_session(db: AsyncSession, old: ColumnElement[bool]) -> dict
     if session_id is None:
         return {}
     await _lock(db, session_id)
+    if await db.scalar(select(Session.id).where(Session.id == session_id, old)) is None:
+        return {}  # somebody has restored it meanwhile; the others have time
     return await remove_some(db, session_id)
 
 
 async def _some_of_a_character(db: AsyncSession, old: ColumnElement[bool]) -> dict[str, int]:
     """Its conversations with everyone, its memories, its lines, and at last itself with all that is small."""
-    character_id = await db.scalar(select(Character.id).where(old).limit(1))
+    # Nobody restores it meanwhile; turns that refer to it need not wait.
+    character_id = await db.scalar(select(Character.id).where(old).limit(1).with_for_update(key_share=True))
     if character_id is None:
         return {}
     session_id = await db.scalar(select(Session.id).where(Session.character_id == character_id).limit(1))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Any
@@ -8,9 +9,12 @@ import httpx
 import pytest
 from sqlalchemy import func, insert, select, update
 
+from app.bond.store import lock_bond
 from app.check.everything import everything
 from app.retention import count_due, drop_banks_of_the_erased, prune
 from app.services import Services
+from app.sessions.find import scope_of
+from app.sessions.settle import settle
 from app.tables import Bond, Character, Memory, Message, Session, Trace, now
 
 Talk = Callable[..., Awaitable[httpx.Response]]
@@ -63,6 +67,23 @@ async def test_what_was_deleted_is_kept_for_ever_until_days_are_set(
     assert await prune(services.db, week) == {}
     assert await count(services, Memory) == 2, "what can be restored, and what counts, is remembered"
     assert await everything(services.db) == {}
+
+
+async def test_what_is_restored_while_it_is_about_to_go_stays(
+    client: httpx.AsyncClient, services: Services, talked: list[str]
+) -> None:
+    assert (await client.delete(f"/api/sessions/{talked[0]}", headers={"If-Match": "*"})).status_code == 204
+    await ago(services, Session, "deleted_at", 8, Session.id == talked[0])
+    week = services.settings.model_copy(update={"deleted_days": 7})
+    async with services.db.write() as db:
+        session = await db.get_one(Session, talked[0])
+        await lock_bond(db, scope_of(session))
+        pruning = asyncio.create_task(prune(services.db, week))
+        await asyncio.wait({pruning}, timeout=0.5)
+        session.deleted_at = None
+        await settle(db, scope_of(session), session)
+    assert await pruning == {}
+    assert await count(services, Message, Message.session_id == talked[0], Message.active) == 2
 
 
 async def test_a_copy_of_a_message_that_is_gone_keeps_its_memory(services: Services, talked: list[str]) -> None:
