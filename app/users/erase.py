@@ -30,8 +30,9 @@ async def erase(services: Services, owner: str, user: str) -> dict[str, int]:
     removed: Counter[str] = Counter()
     for character_id in await _met(services.db, owner, user):
         scope = Scope(owner, user, character_id)
-        await _remove_memories(services.db, scope, removed)
         await _remove_sessions(services.db, scope, removed)
+        # Afterwards: a turn that ends meanwhile remembers nothing any more, its conversation is gone.
+        await _remove_memories(services.db, scope, removed)
     await _remove_turns(services.db, owner, user, removed)
     async with services.db.write() as db:
         mine = (Bond.owner == owner, Bond.user == user)

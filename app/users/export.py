@@ -24,7 +24,7 @@ from app.version import VERSION
 from retrieval.emotion import EMOTIONS
 
 PAGE = 200
-MADE_OF_TEXTS = {"vector", "context", "terms", "encoder"}
+MADE_OF_TEXTS = {"vector", "context", "terms", "encoder", "tagger"}
 
 Line = dict[str, Any]
 Keys = Sequence[InstrumentedAttribute[Any]]

@@ -21,6 +21,7 @@ from app.main import create_app
 from app.migrate import migrate
 from app.services import Services
 from app.tables import Base, Bond, Character, KeyedCall, Message, Session, TurnRecord
+from app.users import erase
 from retrieval.cache import BankCache
 
 Fixture = Any
@@ -90,6 +91,20 @@ async def test_who_is_erased_is_in_no_column_of_any_table_and_the_others_are_as_
     assert (again.status_code, again.json()["title"]) == (404, "user_not_found")
 
 
+async def test_a_turn_that_ends_while_its_user_is_erased_leaves_nothing(
+    client: httpx.AsyncClient, talk: Talk, services: Services, talked: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remove = erase._remove_sessions
+
+    async def meanwhile(*some: Any) -> None:
+        await talk("mira", "Back in zanzibar.", "Again zanzibar.", user=WHO, session=talked)
+        await remove(*some)
+
+    monkeypatch.setattr(erase, "_remove_sessions", meanwhile)
+    assert (await client.delete(f"/api/users?user={WHO}")).status_code == 200
+    assert await found_in(services) == set()
+
+
 @pytest.mark.usefixtures("talked")
 async def test_no_page_of_the_file_holds_what_was_erased(client: httpx.AsyncClient, services: Services) -> None:
     if services.db.engine.dialect.name != "sqlite":
@@ -116,7 +131,7 @@ async def test_an_export_has_everything_and_ends_with_the_counts(
     assert all(line["character"] == "mira" for line in lines if line["kind"] in ("session", "memory", "bond"))
     memory = next(line for line in lines if line["kind"] == "memory")
     assert "joy" in memory["emotion"]
-    assert "vector" not in memory
+    assert not {"vector", "context", "terms", "encoder", "tagger"} & memory.keys()
     assert "Oslo" not in answer.text
     async with services.db.write() as db:
         row = {"session_id": talked, "role": "user", "path_hash": "", "active": False}
