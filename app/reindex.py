@@ -15,6 +15,7 @@ from app.errors import Unavailable
 from app.lines.store import line_terms
 from app.memory.felt import feel_unfelt
 from app.memory.formation import memory_terms
+from app.memory.store import lock_bonds
 from app.services import Services
 from app.tables import Line, Memory
 from retrieval.context import in_context
@@ -100,6 +101,7 @@ async def _embed_memories(services: Services) -> int:
     emotions = await hear(services, heard, await services.embedding.passages(heard))
     await feel_unfelt(services, rows)
     async with services.db.write() as db:
+        await lock_bonds(db, rows)
         for row, vector, context, emotion in zip(rows, vectors, contexts, emotions, strict=True):
             # An edit since we read it, of it or of what was said before it, has marked it; then this is out of date.
             await db.execute(

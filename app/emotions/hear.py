@@ -12,9 +12,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.emotions.by_model import ask_model
 from app.memory.formation import holds
+from app.memory.store import lock_bonds
 from app.services import Services
 from app.sessions.store import original
-from app.tables import Bond, Character, Floats, Line, Memory, Message
+from app.tables import Character, Floats, Line, Memory, Message
 from models.engine import EngineError
 from retrieval.emotion import EMOTIONS
 
@@ -55,10 +56,8 @@ async def hear_memories(services: Services) -> int:
         return 0
     heard = await hear(services, texts, await services.embedding.passages(texts))
     async with services.db.write() as db:
-        # Bonds before their memories, as whoever edits one does.
-        for owner, user, character_id in sorted({(row.owner, row.user, row.character_id) for row in rows}):
-            mine = (Bond.owner == owner, Bond.user == user, Bond.character_id == character_id)
-            await db.execute(update(Bond).where(*mine).values(memory_revision=Bond.memory_revision + 1))
+        for bond in await lock_bonds(db, rows):
+            bond.memory_revision += 1
         for row, emotion in zip(rows, heard, strict=True):
             same = (Memory.id == row.id, Memory.text == row.text, Memory.encoder == row.encoder)
             await db.execute(update(Memory).where(*same).values(emotion=emotion, tagger=tagger))

@@ -185,6 +185,24 @@ async def test_a_memory_edited_meanwhile_keeps_the_vector_of_its_new_text(
     np.testing.assert_array_equal(memory.vector, edited)
 
 
+async def test_the_background_and_a_turn_never_wait_for_each_other_crosswise(
+    services: Services, changed: Services, talk: Fixture
+) -> None:
+    for said in ("I keep bees.", "I sold the bees."):
+        await talk("mira", said)
+    async with services.db.write() as db:
+        await db.execute(delete(Line))
+        first, last = await db.scalars(select(Memory.id).order_by(Memory.id))
+    async with services.db.write() as db:
+        await db.execute(select(Bond).with_for_update())
+        await db.execute(update(Memory).where(Memory.id == last).values(uses=1))
+        task = asyncio.create_task(embed_waiting(changed))
+        await asyncio.wait({task}, timeout=1.5)
+        await db.execute(update(Memory).where(Memory.id == first).values(uses=1))
+    assert await task == 2
+    assert await encoders(services) == [changed.recipe] * 2
+
+
 async def test_a_line_removed_meanwhile_does_not_come_back(
     client: httpx.AsyncClient, changed: Services, mirrored: Mirrored
 ) -> None:
