@@ -142,7 +142,9 @@ async def test_a_character_that_was_deleted_takes_all_that_is_its_own(
 
 
 @pytest.mark.usefixtures("talked")
-async def test_the_bank_of_someone_whom_another_process_erased_is_dropped(services: Services) -> None:
+async def test_the_bank_of_someone_whom_another_process_erased_is_dropped(services: Services, talk: Talk) -> None:
+    # Who has just come has no bank yet.
+    await talk("mira", "Four.", user="bo")
     before = len(services.memories)
     assert before >= 2
     await drop_banks_of_the_erased(services)
