@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, StringConstraints, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat, StringConstraints, ValidationError
 
 from app.text import STORABLE
 
@@ -63,6 +63,17 @@ class Archive:
 
 
 M = TypeVar("M", bound=BaseModel)
+
+
+def _in_utc(moment: datetime) -> datetime:
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("the moment is out of range") from None
+
+
+Moment = Annotated[datetime, AfterValidator(_in_utc)]
 Short = Annotated[str, StringConstraints(max_length=100)]
 
 
@@ -75,8 +86,8 @@ class _Head(BaseModel):
     note: Annotated[str, StringConstraints(max_length=20_000), STORABLE] = ""
     note_depth: int = Field(default=4, ge=0, le=1000)
     pinned: bool = False
-    created_at: datetime | None = None
-    updated_at: datetime | None = None
+    created_at: Moment | None = None
+    updated_at: Moment | None = None
     leaf: Short | None = None
 
 
@@ -90,8 +101,8 @@ class _Line(BaseModel):
     name: Annotated[str, StringConstraints(max_length=64), STORABLE] | None = None
     text: Annotated[str, STORABLE]
     outcome: Annotated[str, StringConstraints(max_length=16), STORABLE] = "finished"
-    created_at: datetime | None = None
-    deleted_at: datetime | None = None
+    created_at: Moment | None = None
+    deleted_at: Moment | None = None
     emotion: Annotated[list[FiniteFloat], Field(min_length=8, max_length=8)] | None = None
 
 
@@ -139,12 +150,12 @@ def read(lines: Sequence[str], longest: int) -> Archive:
             parent=row.parent,
             role=row.role,
             text=row.text,
-            created_at=_aware(row.created_at),
+            created_at=row.created_at,
             name=row.name or None,
             outcome=row.outcome,
             origin=row.origin,
             emotion=None if row.emotion is None else tuple(row.emotion),
-            deleted_at=_aware(row.deleted_at),
+            deleted_at=row.deleted_at,
         )
         tree.add(told, number)
     if head.leaf is not None and head.leaf not in tree.levels:
@@ -158,8 +169,8 @@ def read(lines: Sequence[str], longest: int) -> Archive:
         note=head.note,
         note_depth=head.note_depth,
         pinned=head.pinned,
-        created_at=_aware(head.created_at),
-        updated_at=_aware(head.updated_at),
+        created_at=head.created_at,
+        updated_at=head.updated_at,
     )
 
 
@@ -207,7 +218,3 @@ def parse(kind: type[M], line: str, number: int) -> M:
 
 def _line(document: dict[str, Any]) -> str:
     return json.dumps(document, ensure_ascii=False, default=datetime.isoformat) + "\n"
-
-
-def _aware(moment: datetime | None) -> datetime | None:
-    return moment.replace(tzinfo=UTC) if moment is not None and moment.tzinfo is None else moment

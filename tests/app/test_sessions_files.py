@@ -217,6 +217,8 @@ HI = {"id": "a", "role": "user", "text": "Hi."}
         (native({**HI, "text": 7}), "Line 2: text"),
         (native({**HI, "emotion": [0.5] * 7}), "Line 2: emotion"),
         (native({**HI, "created_at": "soon"}), "Line 2: created_at"),
+        (native({**HI, "created_at": "0001-01-01T00:00:00+14:00"}), "Line 2: created_at"),
+        (native(created_at="9999-12-31T23:59:59-14:00"), "Line 1: created_at"),
         (native(HI) + "\n{", "Line 3: "),
         (native(HI) + '\n{"id": "b", "role": "user", "text": "\\ud800"}', "Line 3: "),
         ('{"mes": "Hi."}\n{"name": "Ana"}', "Line 2: there is no `mes`"),
