@@ -28,10 +28,13 @@ class More:
 
 
 async def follow(
-    services: Services, under_way: UnderWay, owner: str, turn_id: str, at: int = 0
+    services: Services, under_way: UnderWay, owner: str, turn_id: str, at: int = 0, begun: Running | None = None
 ) -> AsyncGenerator[More | TurnOut, None]:
-    """What a turn says after its first `at` characters, then how it ended; raises `NotFound`."""
-    running = under_way.find(owner, turn_id)
+    """What a turn says after its first `at` characters, then how it ended; raises `NotFound`.
+
+    Whoever has `begun` it hands it over: it may be over before anyone follows, and then only a stored one is found.
+    """
+    running = begun or under_way.find(owner, turn_id)
     if running:
         async for more in _follow_here(running, at):
             at = more.at

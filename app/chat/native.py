@@ -54,7 +54,7 @@ async def take(
     if running.begun:
         await running.begun
     if body.stream:
-        steps = follow(services, under_way, caller.owner, turn.id)
+        steps = follow(services, under_way, caller.owner, turn.id, begun=running)
         return EventStream(told(turn.id, session_id, body.mode, steps), steps, headers)
     async with while_connected(request), running.listening():
         await running.over()

@@ -12,6 +12,7 @@ import httpx
 import pytest
 from sqlalchemy import select
 
+from app.chat.sse import EventStream
 from app.services import Services
 from app.tables import Memory, Message, TurnRecord
 from models.engine import EngineBroke, EngineUnavailable
@@ -134,6 +135,21 @@ async def test_what_the_user_might_say_is_a_draft_that_is_stored_nowhere(
     assert json.loads(events[-1]["data"])["text"] == "I will stay."
     assert await rows() == before
     assert (await http.get(f"/api/turns/{draft['id']}")).status_code == 404
+
+
+async def test_a_draft_that_is_over_before_its_stream_begins_is_told_all_the_same(
+    http: httpx.AsyncClient, session: str, engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin = EventStream.__call__
+
+    async def late(stream: EventStream, *asgi: Any) -> None:
+        await asyncio.sleep(0.5)
+        await begin(stream, *asgi)
+
+    monkeypatch.setattr(EventStream, "__call__", late)
+    engine.replies.append("I will stay.")
+    events, _answer = await told(http, session, mode="impersonate")
+    assert json.loads(events[-1]["data"])["text"] == "I will stay."
 
 
 async def test_a_streamed_turn_names_itself_and_every_event_and_ends_with_the_turn(
