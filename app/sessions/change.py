@@ -40,9 +40,8 @@ async def edit(
     rows = [edited]
     for row in rest:
         rows.append(copy(row, session.id, rows[-1]))
-    for row in rows:
-        db.add(row)
-        await db.flush()
+    db.add_all(rows)
+    await db.flush()
     session.leaf_id, session.updated_at = rows[-1].id, now()
     branch = await read_branch(db, rows[-1].id)
     await form_missing(db, scope_of(session), branch, {edited.id}, names=speakers(session, character))
@@ -94,7 +93,7 @@ async def fork(db: AsyncSession, session: Session, message_id: str | None) -> Se
     for row in await read_branch(db, message_id) if message_id else []:
         parent = copy(row, forked.id, parent)
         db.add(parent)
-        await db.flush()
+    await db.flush()
     forked.leaf_id = parent.id if parent else None
     await settle(db, scope_of(forked), forked)
     return forked

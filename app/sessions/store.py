@@ -100,9 +100,10 @@ async def append(db: AsyncSession, place: Place, session_id: str, turn_id: str) 
         told = before.get((row.depth, said_hash(message.role, message.content)))
         if told is not None:
             _copy_of(row, told)
-        db.add(row)
         rows.append(row)
         parent = row
+    db.add_all(rows)
+    await db.flush()
     return rows
 
 
