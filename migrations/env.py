@@ -21,7 +21,15 @@ def _url() -> str:
 
 
 def _migrate(connection: Connection) -> None:
-    context.configure(connection=connection, target_metadata=Base.metadata, render_as_batch=True, compare_type=True)
+    context.configure(
+        connection=connection,
+        target_metadata=Base.metadata,
+        render_as_batch=True,
+        compare_type=True,
+        # Alembic thinks that SQLite has none and would commit after every revision: then another process that migrates
+        # gets in between and applies the next one twice.
+        transactional_ddl=True,
+    )
     with context.begin_transaction():
         context.run_migrations()
 
