@@ -103,7 +103,6 @@ async def append(db: AsyncSession, place: Place, session_id: str, turn_id: str) 
         rows.append(row)
         parent = row
     db.add_all(rows)
-    await db.flush()
     return rows
 
 
