@@ -22,6 +22,8 @@ Ids = dict[str, str]
 LINES = "Sam: Is it mended?\nMira: Almost, give me an hour and some light."
 TALK = {"model": "char/{slug}", "user": "same", "messages": [{"role": "user", "content": "My cat is Pickle."}]}
 REQUESTS: dict[str, list[dict[str, Any]]] = {
+    "users_read_all": [{"params": {"user": "{user}"}}],
+    "users_remove": [{"params": {"user": "{user}"}}],
     "openai_complete": [
         {"json": TALK},
         {"json": TALK, "headers": {"X-Session-Id": "{session_id}"}},
@@ -45,6 +47,7 @@ REQUESTS: dict[str, list[dict[str, Any]]] = {
 }
 """What a route is asked with, where it takes more than its path; a name in braces is an id."""
 NOBODY: Ids = {
+    "user": "nobody",
     "slug": "nobody",
     "name": "char/nobody",
     "import_id": "0" * 32,
@@ -58,6 +61,8 @@ ID_LIKE = re.compile(
     r"(^|[_-])(ids?|slug|character|session|message|turn|memory|parent|leaf|import|before|after)$", re.I
 )
 NO_IDS = {
+    "continue_final_message": "a switch",
+    "last-event-id": "a place in a stream of one's own",
     "after": "a slug or a number to go on from, within what is one's own",
     "tool_call_id": "the client's own",
     "openai_complete id": "of a tool call, the client's own",
@@ -124,6 +129,7 @@ async def world(http: httpx.AsyncClient, engine: ScriptedEngine, mira: dict[str,
     turn = await chat(http, engine)
     session = turn.headers["x-session-id"]
     return {
+        "user": "same",
         "slug": "mira",
         "name": "char/mira",
         "import_id": upload.json()["id"],
@@ -237,8 +243,8 @@ async def test_ones_own_things_are_no_door_to_anothers(
     own = await world(bo, engine, mira)
     before = await everything(services)
     for route in routes(document):
-        for place in set(route.places) - {"slug", "name"}:
-            # A slug of the other's is a slug of one's own.
+        for place in set(route.places) - {"slug", "name", "user"}:
+            # A slug or a user's name of the other's is one's own, too.
             await refused_like_nothing(bo, route, own | {place: ids[place]}, own | {place: NOBODY[place]})
             assert await everything(services) == before, (route, place)
 
@@ -263,7 +269,10 @@ async def test_lists_hold_only_ones_own(
     lists = [
         path
         for path, methods in document["paths"].items()
-        if path.startswith(("/api/", "/v1/")) and "{" not in path and "get" in methods
+        if path.startswith(("/api/", "/v1/"))
+        and "{" not in path
+        and "get" in methods
+        and not any(parameter["required"] for parameter in methods["get"].get("parameters", []))
     ]
     assert len(lists) >= 4
     for path in lists:
