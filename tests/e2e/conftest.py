@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import httpx
 import openai
@@ -17,6 +21,7 @@ import psutil
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+PIECES, PACE = 6, 0.01
 MOODLINE = Path(sys.executable).parent / "moodline"
 OFFLINE = """
 import os, socket
@@ -106,6 +111,55 @@ class Server:
             self.kill()
         self.http.close()
         self.openai.close()
+
+
+class Peer(BaseHTTPRequestHandler):
+    """An OpenAI-compatible upstream that repeats what it was told, slowly."""
+
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *_told: Any) -> None:
+        """Silent."""
+
+    def do_GET(self) -> None:
+        self._send(b'{"object": "list", "data": [{"id": "peer", "max_model_len": 8192}]}', "application/json")
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        said = str(body["messages"][-1]["content"]).split()[-1]
+        self.send_response(200)
+        self.send_header("content-type", "text/event-stream")
+        self.send_header("connection", "close")
+        self.end_headers()
+        self.close_connection = True
+        try:
+            for number in range(PIECES):
+                time.sleep(PACE)
+                self._event({"content": f"{said}-{number} "}, None)
+            self._event({}, "stop")
+            self.wfile.write(b"data: [DONE]\n\n")
+        except OSError:
+            pass  # The server was killed.
+
+    def _event(self, delta: dict[str, str], finish: str | None) -> None:
+        chunk = {"choices": [{"index": 0, "delta": delta, "finish_reason": finish}]}
+        self.wfile.write(b"data: " + json.dumps(chunk).encode() + b"\n\n")
+
+    def _send(self, content: bytes, media: str) -> None:
+        self.send_response(200)
+        self.send_header("content-type", media)
+        self.send_header("content-length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+
+@pytest.fixture
+def peer() -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Peer)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/v1"
+    server.shutdown()
+    server.server_close()
 
 
 @pytest.fixture

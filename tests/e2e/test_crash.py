@@ -11,14 +11,11 @@ import os
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
 
 import httpx
-import pytest
 from sqlalchemy import select
 
 from app.check.everything import everything
@@ -31,57 +28,7 @@ SEED = int(os.environ.get("MOODLINE_CRASH_SEED", "1"))
 TALKERS = 4
 LONGEST_LIFE = 5.0
 """Seconds of talk after which a server is killed at the latest."""
-PIECES, PACE = 6, 0.01
 CHARACTER = {"slug": "mira", "name": "Mira", "persona": "Mends nets.", "greeting": "Mind the ropes."}
-
-
-class Peer(BaseHTTPRequestHandler):
-    """An OpenAI-compatible upstream that repeats what it was told, slowly."""
-
-    protocol_version = "HTTP/1.1"
-
-    def log_message(self, *_told: Any) -> None:
-        """Silent."""
-
-    def do_GET(self) -> None:
-        self._send(b'{"object": "list", "data": [{"id": "peer", "max_model_len": 8192}]}', "application/json")
-
-    def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-        said = str(body["messages"][-1]["content"]).split()[-1]
-        self.send_response(200)
-        self.send_header("content-type", "text/event-stream")
-        self.send_header("connection", "close")
-        self.end_headers()
-        self.close_connection = True
-        try:
-            for number in range(PIECES):
-                time.sleep(PACE)
-                self._event({"content": f"{said}-{number} "}, None)
-            self._event({}, "stop")
-            self.wfile.write(b"data: [DONE]\n\n")
-        except OSError:
-            pass  # The server was killed.
-
-    def _event(self, delta: dict[str, str], finish: str | None) -> None:
-        chunk = {"choices": [{"index": 0, "delta": delta, "finish_reason": finish}]}
-        self.wfile.write(b"data: " + json.dumps(chunk).encode() + b"\n\n")
-
-    def _send(self, content: bytes, media: str) -> None:
-        self.send_response(200)
-        self.send_header("content-type", media)
-        self.send_header("content-length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
-
-@pytest.fixture
-def peer() -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Peer)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}/v1"
-    server.shutdown()
-    server.server_close()
 
 
 @dataclass
