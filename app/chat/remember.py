@@ -95,9 +95,10 @@ async def _count(db: AsyncSession, turn: Turn, session: Session, grown: Grown, b
     session.revision += 1
     session.updated_at = now()
     fresh = grown.fresh
-    # Then all that was said before counts on, and this is the latest.
+    # Then all that was said before counts on, and this is the latest. A reply that the client brings along would have
+    # what stands above it count as well.
     goes_on = bool(fresh) and session.deleted_at is None and session.leaf_id == fresh[0].parent_id
-    if goes_on and not any(row.origin_id or row.deleted_at for row in fresh):
+    if goes_on and fresh[0].role == "user" and not any(row.origin_id or row.deleted_at for row in fresh):
         session.leaf_id = grown.answers[0].id
         step_bond(bond, turn.feeling.emotion, turn.known.character.stages)
         return

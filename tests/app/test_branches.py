@@ -325,3 +325,15 @@ async def test_a_conversation_that_begins_like_another_is_a_new_one_once_the_oth
     assert third["session_id"] == other["session_id"], "the newest of the conversations that begin so"
     assert (await memories(services))[exchange("My cat is called Pickle.", "Noted.")]
     assert any("Pickle" in memory["text"] for memory in third["memories"])
+
+
+async def test_a_deleted_reply_that_a_client_still_sends_answers_again_and_counts(
+    client: httpx.AsyncClient, services: Services, say: Any
+) -> None:
+    session = (await say([("user", LOVELY)], "Two."))["session_id"]
+    reply = (await client.get(f"/api/sessions/{session}")).json()["branch"][-1]
+    path = f"/api/sessions/{session}/messages/{reply['id']}"
+    assert (await client.delete(path, headers={"If-Match": "*"})).status_code == 200
+    assert (await bond(services))[3] == 0, "nothing that was said has an answer now"
+    await say([("user", LOVELY), ("assistant", "Two."), ("user", SAD)], "There, there.")
+    assert (await bond(services))[3] == 2
