@@ -170,9 +170,12 @@ async def services(settings: Settings, engine: ScriptedEngine, loaded_encoder) -
 @pytest.fixture
 async def client(services: Services) -> AsyncIterator[httpx.AsyncClient]:
     """HTTP to the app, in process."""
-    transport = httpx.ASGITransport(create_app(services), raise_app_exceptions=False)
+    app = create_app(services)
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
         yield http
+    # What a turn does after its answer has gone out needs the database.
+    await app.state.under_way.close()
 
 
 @pytest.fixture

@@ -74,7 +74,9 @@ async def serve(services: Services) -> AsyncIterator[Connect]:
 
         async def connect(headers: dict[str, str] | None = None, **changed: Any) -> httpx.AsyncClient:
             parts = replace(services, settings=services.settings.model_copy(update=changed))
-            transport = httpx.ASGITransport(create_app(parts), raise_app_exceptions=False)
+            app = create_app(parts)
+            stack.push_async_callback(app.state.under_way.close)
+            transport = httpx.ASGITransport(app, raise_app_exceptions=False)
             http = httpx.AsyncClient(transport=transport, base_url="http://localhost", headers=headers)
             return await stack.enter_async_context(http)
 

@@ -64,13 +64,12 @@ class Conversations(RuleBasedStateMachine):
         embedding = Embedding(lambda: self.encoder)
         await embedding.start()
         self.services: Services = build(settings, engine=self.engine, embedding=embedding)
-        transport = httpx.ASGITransport(create_app(self.services), raise_app_exceptions=True)
+        self.app = create_app(self.services)
+        transport = httpx.ASGITransport(self.app, raise_app_exceptions=True)
         self.http = httpx.AsyncClient(transport=transport, base_url="http://localhost")
 
     async def _stop(self) -> None:
-        # What a turn does after its answer has gone out.
-        if left := asyncio.all_tasks() - {asyncio.current_task()}:
-            await asyncio.wait(left, timeout=20)
+        await self.app.state.under_way.close()
         await self.http.aclose()
         await self.services.db.close()
 
