@@ -96,7 +96,9 @@ def bm25(table: Numbers, lengths: Numbers, rows: int, mean_length: float) -> Sco
     frequency = np.count_nonzero(table, axis=1)
     idf = np.log1p((rows - frequency + 0.5) / (frequency + 0.5)).astype(np.float32)
     norm = K1 * (1 - B + B * lengths / np.float32(max(mean_length, 1e-9)))
-    scores: Scores = idf @ (table / (table + norm))
+    # Not `@`, which asks the processor whether a number was invalid: OpenBLAS's kernels now and then say so of lanes
+    # that they don't use.
+    scores: Scores = idf.dot(table / (table + norm))
     return scores
 
 
