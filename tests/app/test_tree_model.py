@@ -137,7 +137,7 @@ class Conversations(RuleBasedStateMachine):
     @rule(window=windows, data=st.data())
     def show_another_branch(self, window: Window, data: st.DataObject) -> None:
         ends = [
-            n.id
+            n
             for n in self.tree.nodes.values()
             if self.tree.scopes[n.session] == (window.user, window.slug)
             and n.role == "assistant"
@@ -145,7 +145,9 @@ class Conversations(RuleBasedStateMachine):
             and n.id not in self.tree.deleted
         ]
         if ends:
-            window.talk = [(n.role, n.text) for n in self.tree.path(data.draw(st.sampled_from(ends)))]
+            window.talk = [
+                (n.role, n.text) for n in self.tree.path(data.draw(st.sampled_from(self.tree.ordered(ends))).id)
+            ]
 
     @rule(target=windows, data=st.data())
     def open_a_window_on_what_is_stored(self, data: st.DataObject) -> Any:
@@ -213,7 +215,7 @@ class Conversations(RuleBasedStateMachine):
             if n.id in tree.deleted and n.parent not in tree.deleted and n.session not in tree.gone
         ]  # fmt: skip
         if tops:
-            node = data.draw(st.sampled_from(sorted(tops, key=lambda n: (n.created_at, n.depth))))
+            node = data.draw(st.sampled_from(tree.ordered(tops)))
             self.change("POST", f"/api/sessions/{node.session}/messages/{node.id}/restore")
             assert node.id not in self.tree.deleted
             assert node in self.tree.path(self.tree.leaves[node.session])
@@ -250,7 +252,7 @@ class Conversations(RuleBasedStateMachine):
     def one_message(self, data: st.DataObject) -> Node | None:
         tree = self.tree
         live = [n for n in tree.nodes.values() if n.session not in tree.gone and n.id not in tree.deleted]
-        return data.draw(st.sampled_from(sorted(live, key=lambda n: (n.created_at, n.depth)))) if live else None
+        return data.draw(st.sampled_from(tree.ordered(live))) if live else None
 
     def one_session(self, data: st.DataObject) -> str | None:
         live = sorted(set(self.tree.scopes) - self.tree.gone, key=self.tree.begun.__getitem__)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -82,6 +82,14 @@ class Tree:
             found.append(self.nodes[node_id])
             node_id = found[-1].parent
         return found[::-1]
+
+    def ordered(self, nodes: Iterable[Node]) -> list[Node]:
+        """Messages in an order that does not depend on ids, which are random: hypothesis repeats what it has tried."""
+
+        def place(node: Node) -> Any:
+            return self.begun[node.session], [(n.created_at, n.origin != n.id) for n in self.path(node.id)]
+
+        return sorted(nodes, key=place)
 
     def below(self, session: str, parent: str | None) -> list[Node]:
         """The messages that hang below one, or begin a session."""
