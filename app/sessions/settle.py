@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import ColumnElement, and_, exists, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import InstrumentedAttribute, aliased
+from sqlalchemy.orm import aliased
 
 from app.bond.store import lock_bond, replay_bond
 from app.characters.schemas import CharacterFields
@@ -38,7 +38,7 @@ async def _mark_branch(db: AsyncSession, session: Session) -> None:
 
 
 async def retire(db: AsyncSession, session_id: str) -> None:
-    """Mark the memories of a session's exchanges: one counts while both of its messages are current somewhere."""
+    """Mark the memories of a session's exchanges: one counts while it is on a current branch."""
     copy = aliased(Message)
     made_here = select(copy.id).where(copy.session_id == session_id, copy.role == "user", copy.origin_id.is_(None))
     copied_here = select(copy.origin_id).where(copy.session_id == session_id, copy.role == "user")
@@ -53,13 +53,19 @@ async def retire(db: AsyncSession, session_id: str) -> None:
 
 
 def counted() -> ColumnElement[bool]:
-    """Whether a memory's exchange is on a current branch."""
-    return and_(
-        _current(Memory.message_id, "user"),
-        or_(Memory.reply_id.is_(None), _current(Memory.reply_id, "assistant")),
+    """Whether a memory's exchange is on a current branch: its reply, or a copy of it, below its message or a copy.
+
+    That both are current somewhere is not enough. After an edit and a fork they may be on different branches.
+    """
+    said, reply = aliased(Message), aliased(Message)
+    answered = exists().where(
+        reply.active,
+        reply.role == "assistant",
+        or_(reply.id == Memory.reply_id, reply.origin_id == Memory.reply_id),
+        said.id == reply.parent_id,
+        or_(said.id == Memory.message_id, said.origin_id == Memory.message_id),
     )
-
-
-def _current(origin: InstrumentedAttribute[str | None], role: str) -> ColumnElement[bool]:
-    one = aliased(Message)
-    return exists().where(one.active, one.role == role, or_(one.id == origin, one.origin_id == origin))
+    asked = exists().where(
+        said.active, said.role == "user", or_(said.id == Memory.message_id, said.origin_id == Memory.message_id)
+    )
+    return or_(answered, and_(Memory.reply_id.is_(None), asked))

@@ -337,3 +337,27 @@ async def test_a_deleted_reply_that_a_client_still_sends_answers_again_and_count
     assert (await bond(services))[3] == 0, "nothing that was said has an answer now"
     await say([("user", LOVELY), ("assistant", "Two."), ("user", SAD)], "There, there.")
     assert (await bond(services))[3] == 2
+
+
+async def test_an_exchange_of_two_branches_is_none_though_both_of_its_messages_are_current(
+    client: httpx.AsyncClient, services: Services, say: Any
+) -> None:
+    session = (await say([("user", LOVELY)], "One."))["session_id"]
+    anything = {"If-Match": "*"}
+
+    async def edit(message: str, text: str) -> list[dict[str, Any]]:
+        path = f"/api/sessions/{session}/messages/{message}"
+        answer = await client.patch(path, json={"text": text, "following": "keep"}, headers=anything)
+        return list(answer.json()["branch"])
+
+    _greeting, asked, reply = (await client.get(f"/api/sessions/{session}")).json()["branch"]
+    edited = await edit(asked["id"], SAD)
+    await edit(reply["id"], "Two.")
+    forked = await client.post(f"/api/sessions/{session}/fork", json={"message_id": edited[-1]["id"]})
+    assert forked.status_code == 201
+    expected = {exchange(LOVELY, "One."): False, exchange(LOVELY, "Two."): True, exchange(SAD, "One."): True}
+    assert await memories(services) == expected
+    await client.patch(f"/api/sessions/{session}", json={"title": "Settled"}, headers=anything)
+    await client.delete(f"/api/sessions/{session}", headers=anything)
+    await client.post(f"/api/sessions/{session}/restore")
+    assert await memories(services) == expected, "the same, whichever conversation was changed last"

@@ -165,12 +165,13 @@ def agrees(tree: Tree) -> None:
 
 
 def _memories_agree(tree: Tree) -> None:
-    """Every exchange is remembered once, and counts while both of its messages are current somewhere."""
+    """Every exchange is remembered once, and counts while it is on a current branch, itself or copied."""
     known: dict[Any, Memory] = {}
     for memory in tree.memories.values():
         assert (memory.message_id, memory.reply_id) not in known, "remembered twice"
         known[memory.message_id, memory.reply_id] = memory
-    counts = {tree.nodes[n].origin for n in tree.active}
+    current = [tree.nodes[n] for n in tree.active if tree.nodes[n].parent]
+    counts = {(tree.nodes[n.parent].origin, n.origin) for n in current if n.parent}
     for reply in tree.nodes.values():
         said = tree.nodes.get(reply.parent or "")
         if reply.role != "assistant" or said is None or said.role != "user":
@@ -180,7 +181,7 @@ def _memories_agree(tree: Tree) -> None:
         text = exchange(user, tree.nodes[said.origin].text, slug.title(), tree.nodes[reply.origin].text)
         # A client that has a turn made anew may send it with its own line breaks.
         assert normal(memory.text) == normal(text)
-        assert memory.retired == (not {said.origin, reply.origin} <= counts)
+        assert memory.retired == ((said.origin, reply.origin) not in counts)
 
 
 def _bond_agrees(tree: Tree, scope: tuple[str, str]) -> None:
