@@ -23,6 +23,10 @@ far ahead by one of the two alone may be so by chance, as by its one rare word; 
 _WORDS_LEAST = 0.2
 """Of the best lexical score: where all share the query's words, how often hardly says which is better."""
 
+_RECENCY_LEAST = 0.001
+"""Of what is left of a memory, as three quarters of an hour take it. Which exchange of one talk was said some seconds
+later says nothing; blown up to a deviation it would let the speed of the machine choose what is recalled."""
+
 
 @dataclass(frozen=True)
 class Weights:
@@ -107,7 +111,7 @@ def _summands(candidates: Sequence[Candidate], felt: Vectors | None, how: Calibr
         "emotional": _openness(semantic + lexical)
         * _audible(felt, how.floor)
         * standardised(_congruence(candidates, felt)),
-        "recency": standardised(_recency(candidates, how.tau_seconds)),
+        "recency": standardised(_recency(candidates, how.tau_seconds), least=_RECENCY_LEAST),
         "importance": standardised([one.importance for one in candidates]),
         "spoken": np.array([one.spoken for one in candidates]),
     }

@@ -54,11 +54,19 @@ class Front:
         return answer
 
     def turn(self, user: str, talk: list[dict[str, str]]) -> str:
-        """A turn with a window so short that all but the last exchange must be recalled."""
+        """A turn with a window so short that all but the last exchange must be recalled.
+
+        It begins when nothing waits to be indexed: what follows an edited memory is not recalled before it is.
+        """
+        self.servers[0].wait_until(self.quiet)
         body = {"model": "char/mira", "user": user, "messages": talk, "moodline": {"window": 2}}
         answer = self.ask("POST", "/v1/chat/completions", json=body)
         talk.append({"role": "assistant", "content": answer.json()["choices"][0]["message"]["content"]})
         return answer.headers["x-session-id"]
+
+    def quiet(self) -> bool:
+        """Whether the background of every process is done; what waits is counted in the database they share."""
+        return "\nmoodline_rows_waiting_for_vectors 0.0\n" in self.servers[0].http.get("/metrics").text
 
     def live(self) -> None:
         """Talk with two users, and change what was said and is remembered."""

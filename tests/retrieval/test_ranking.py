@@ -357,3 +357,15 @@ def test_an_often_recalled_memory_of_the_same_age_ranks_higher():
 
 def test_importance_decides_between_equals():
     assert rank([Candidate(1, 0.8, importance=0.1), Candidate(2, 0.8, importance=0.9)], None)[0].id == 2
+
+
+def test_seconds_between_memories_of_one_talk_decide_nothing():
+    def told(seconds):
+        return [Candidate(n, 0.8, age_seconds=seconds * n, importance=0.1 * n, uses=n % 3) for n in range(1, 6)]
+
+    slow, fast = rank(told(9.0), None), rank(told(0.05), None)
+    assert [one.id for one in slow] == [one.id for one in fast]
+    for one in (*slow, *fast):
+        assert abs(one.components["recency"]) < 0.01
+    days = rank([Candidate(1, 0.8, age_seconds=3 * DAY), Candidate(2, 0.8, age_seconds=2 * DAY)], None)
+    assert [one.components["recency"] for one in days] == pytest.approx([0.1, -0.1])
