@@ -106,6 +106,10 @@ def read(lines: Sequence[str], longest: int) -> Archive:
             continue
         moment = _moment(row.send_date) or moment
         parent = _add(tree, row, number, parent, head, moment)
+    if not head.model_fields_set and not left_out and parent is None:
+        raise ArchiveError(
+            1, "this is neither an export of ours nor a SillyTavern chat, whose messages have `mes` and `is_user`."
+        )
     metadata = head.chat_metadata or _Metadata()
     return Archive(
         messages=tuple(tree.messages),

@@ -203,6 +203,8 @@ HI = {"id": "a", "role": "user", "text": "Hi."}
         ("", "does not begin with a line of JSON"),
         ("\n{}", "does not begin with a line of JSON"),
         ("nonsense", "Line 1: "),
+        ("{}", "Line 1: this is neither an export of ours nor a SillyTavern chat"),
+        ('{"title": "Notes"}', "Line 1: this is neither"),
         (b"\xff\xfe", "not UTF-8 (byte 0)"),
         ("[" * 100_000, "Line 1: "),
         (native(version=2), "Line 1: version"),
