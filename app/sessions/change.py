@@ -1,6 +1,6 @@
 """How a tree changes by hand: another branch is chosen, a message edited, deleted, restored, a session forked.
 
-Every function expects a session that `open_own` has opened, and settles it.
+Every function expects a session that `open_own` or `hold_own` has locked, and settles it.
 """
 
 from __future__ import annotations

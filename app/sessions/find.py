@@ -25,13 +25,23 @@ async def find_own(
         .join(Character, Character.id == Session.character_id)
         .where(Session.id == session_id, Session.owner == caller.owner, gone)
     )
-    row = (await db.execute(query)).first()
+    row = (await db.execute(query.execution_options(populate_existing=True))).first()
     if row is None:
         kind, listed = ("deleted session", "?deleted=true") if deleted else ("session", "")
         raise NotFound(
             f"You have no {kind} {session_id!r}. GET /api/sessions{listed} lists yours.", code="session_not_found"
         )
     return row[0], row[1]
+
+
+async def hold_own(
+    db: AsyncSession, caller: Caller, session_id: str, *, deleted: bool = False
+) -> tuple[Session, Character]:
+    """A session of the caller's as it stands once its bond is locked; raises `NotFound` as `find_own`."""
+    session, _character = await find_own(db, caller, session_id, deleted=deleted)
+    await lock_bond(db, scope_of(session))
+    # A turn, another change or an erasure may have been under way until now.
+    return await find_own(db, caller, session_id, deleted=deleted)
 
 
 async def open_own(
@@ -43,12 +53,7 @@ async def open_own(
         NotFound: see `find_own`.
         RevisionMissing, StaleRevision: see `check_revision`.
     """
-    session, character = await find_own(db, caller, session_id, deleted=deleted)
-    # A turn or another change may have been under way until now.
-    await lock_bond(db, scope_of(session))
-    await db.refresh(session)
-    if (session.deleted_at is not None) != deleted:
-        return await find_own(db, caller, session_id, deleted=deleted)
+    session, character = await hold_own(db, caller, session_id, deleted=deleted)
     check_revision(f"The session {session_id!r}", session.revision, if_match)
     session.revision += 1
     return session, character

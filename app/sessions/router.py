@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.auth import CallerDep
 from app.bond.affinity import stage_of
-from app.bond.store import lock_bond, read_bond
+from app.bond.store import read_bond
 from app.characters.macros import fill_names
 from app.characters.schemas import CharacterFields
 from app.characters.store import find
@@ -18,7 +18,7 @@ from app.errors import Unprocessable
 from app.etag import IfMatch, etag
 from app.services import ServicesDep
 from app.sessions import change
-from app.sessions.find import find_message, find_own, open_own, scope_of
+from app.sessions.find import find_message, find_own, hold_own, open_own, scope_of
 from app.sessions.schemas import ForkFrom, SessionChange, SessionCreate, SessionPage, SessionRead, SessionTree
 from app.sessions.settle import settle
 from app.sessions.show import read_session, read_tree, show_session
@@ -135,8 +135,7 @@ async def fork(
 ) -> SessionRead:
     """Go on from a message in a new conversation; this one stays. What both hold counts once."""
     async with services.db.write() as db:
-        session, character = await find_own(db, caller, session_id)
-        await lock_bond(db, scope_of(session))
+        session, character = await hold_own(db, caller, session_id)
         if body.message_id is not None:
             await find_message(db, session, body.message_id)
         forked = await change.fork(db, session, body.message_id or session.leaf_id)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import httpx
 import pytest
 from sqlalchemy import select
 
+from app.bond.store import lock_bond
 from app.reindex import embed_waiting
 from app.services import Services
+from app.sessions.find import scope_of
+from app.sessions.settle import settle
 from app.settings import Settings
 from app.tables import Memory, Message, Session
 from models.scripted import ScriptedEngine
@@ -260,6 +264,38 @@ async def test_a_fork_goes_on_by_itself_and_nothing_counts_twice(client: httpx.A
     assert {"ana: My cat is called Pickle.\nMira: Noted.", "ana: I am still here.\nMira: Good."} <= remembered
     missing = await client.post(f"/api/sessions/{fork['id']}/fork", json={"message_id": ids[CAT[1]]})
     assert (missing.status_code, missing.json()["title"]) == (404, "message_not_found")
+
+
+async def test_a_fork_waits_for_a_change_under_way_and_copies_what_it_left(
+    client: httpx.AsyncClient, services: Services, a_talk: Fixture
+) -> None:
+    one: Talk = await a_talk(HELLO, CAT)
+    ids = await one.ids()
+    async with services.db.write() as db:
+        session = await db.get_one(Session, one.id)
+        await lock_bond(db, scope_of(session))
+        forking = asyncio.create_task(client.post(f"/api/sessions/{one.id}/fork", json={}))
+        done, _ = await asyncio.wait({forking}, timeout=0.5)
+        assert not done
+        session.leaf_id = ids[HELLO[1]]
+        await settle(db, scope_of(session), session)
+    assert texts((await forking).json()) == [GREETING, *HELLO]
+
+
+async def test_a_conversation_that_goes_while_its_change_waits_is_not_found(
+    client: httpx.AsyncClient, services: Services, a_talk: Fixture
+) -> None:
+    one: Talk = await a_talk(HELLO)
+    async with services.db.write() as db:
+        session = await db.get_one(Session, one.id)
+        await lock_bond(db, scope_of(session))
+        titling = asyncio.create_task(
+            client.patch(f"/api/sessions/{one.id}", json={"title": "Late"}, headers={"If-Match": "*"})
+        )
+        await asyncio.wait({titling}, timeout=0.5)
+        await db.delete(session)
+    answer = await titling
+    assert (answer.status_code, answer.json()["title"]) == (404, "session_not_found")
 
 
 async def test_a_copied_message_can_be_answered_anew(client: httpx.AsyncClient, a_talk: Fixture, talk: Fixture) -> None:
