@@ -180,7 +180,8 @@ def _attend(
     import torch
 
     if softcap is not None or s_aux is not None:
-        raise NotImplementedError("attention with soft-capping or sinks")
+        # `PackedModel._try_out` meets this when the checkpoint is loaded, and refuses it by name.
+        raise ValueError("soft-capped attention (as Gemma 2's) and sinks (as gpt-oss's) can't be computed packed")
     out = torch.empty_like(query)
     start = 0
     for span in spans:
