@@ -170,7 +170,7 @@ def _memories_agree(tree: Tree) -> None:
     for memory in tree.memories.values():
         assert (memory.message_id, memory.reply_id) not in known, "remembered twice"
         known[memory.message_id, memory.reply_id] = memory
-    current = [tree.nodes[n] for n in tree.active if tree.nodes[n].parent]
+    current = [tree.nodes[n] for n in tree.active]
     counts = {(tree.nodes[n.parent].origin, n.origin) for n in current if n.parent}
     for reply in tree.nodes.values():
         said = tree.nodes.get(reply.parent or "")
