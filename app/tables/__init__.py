@@ -1,0 +1,53 @@
+"""Every table. SQL is the only truth: vectors and emotions are columns, indexes are caches of them."""
+
+from app.tables.characters import Character, CharacterRevision, Line, LineImport, LoreEntry
+from app.tables.columns import (
+    HIGHEST_FIRST_REVISION,
+    LARGEST_ID,
+    SHARED,
+    Base,
+    BigId,
+    Document,
+    FloatRow,
+    Floats,
+    Moment,
+    TermRow,
+    Terms,
+    new_id,
+    new_revision,
+    now,
+)
+from app.tables.keys import ApiKey
+from app.tables.memories import Bond, Memory
+from app.tables.sessions import Message, Session
+from app.tables.turns import KeyedCall, Trace, TurnRecord
+
+__all__ = [
+    "HIGHEST_FIRST_REVISION",
+    "LARGEST_ID",
+    "SHARED",
+    "ApiKey",
+    "Base",
+    "BigId",
+    "Bond",
+    "Character",
+    "CharacterRevision",
+    "Document",
+    "FloatRow",
+    "Floats",
+    "KeyedCall",
+    "Line",
+    "LineImport",
+    "LoreEntry",
+    "Memory",
+    "Message",
+    "Moment",
+    "Session",
+    "TermRow",
+    "Terms",
+    "Trace",
+    "TurnRecord",
+    "new_id",
+    "new_revision",
+    "now",
+]

@@ -1,0 +1,70 @@
+"""What a character keeps of a user: memories and the bond."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ForeignKey, Index, String, Text, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.tables.columns import Base, BigId, Floats, Terms, new_revision, now
+
+
+class Memory(Base):
+    """An exchange that can be recalled, with how it felt.
+
+    `previous_id` is the exchange before it in the same conversation; `context` is the vector of both together, by which
+    an exchange that says little by itself is found. `encoder` names how the row was indexed (`Services.recipe`),
+    `tagger` what heard its emotion (`Services.tagger`). `message_id` and `reply_id` are the originals of the exchange's
+    two messages; it is `retired`, not recalled, while no current branch holds it.
+    """
+
+    __tablename__ = "memories"
+    __table_args__ = (Index("ix_memories_scope", "owner", "user", "character_id"),)
+    id: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=True)
+    owner: Mapped[str] = mapped_column(String(100))
+    user: Mapped[str] = mapped_column(String(200))
+    character_id: Mapped[str] = mapped_column(ForeignKey("characters.id", ondelete="CASCADE"), index=True)
+    session_id: Mapped[str | None] = mapped_column(ForeignKey("sessions.id", ondelete="SET NULL"), index=True)
+    # No foreign keys: an original may be gone for good while a copy of it is current.
+    message_id: Mapped[str | None] = mapped_column(String(32), index=True)
+    reply_id: Mapped[str | None] = mapped_column(String(32), index=True)
+    retired: Mapped[bool] = mapped_column(default=False)
+    text: Mapped[str] = mapped_column(Text)
+    encoder: Mapped[str] = mapped_column(String(200), index=True)
+    vector: Mapped[Floats]
+    context: Mapped[Floats | None]
+    emotion: Mapped[Floats]
+    tagger: Mapped[str | None] = mapped_column(String(100))
+    terms: Mapped[Terms | None]
+    previous_id: Mapped[int | None] = mapped_column(
+        BigId, ForeignKey("memories.id", name="fk_memories_previous_id_memories", ondelete="SET NULL"), index=True
+    )
+    importance: Mapped[float] = mapped_column(default=0.0)
+    pinned: Mapped[bool] = mapped_column(default=False)
+    uses: Mapped[int] = mapped_column(default=0)
+    created_at: Mapped[datetime] = mapped_column(default=now)
+    used_at: Mapped[datetime | None]
+
+
+class Bond(Base):
+    """What stands between one user and one character: the sum of what was said on current branches.
+
+    `base` is where the sum begins, for a bond that is older than the single feelings it would be summed up from:
+    `affinity`, `stage`, `mood`, `turns` as they stood, and `at`, the moment; what was said before it is in it.
+    """
+
+    __tablename__ = "bonds"
+    __table_args__ = (UniqueConstraint("owner", "user", "character_id", name="uq_bonds_scope"),)
+    id: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=True)
+    owner: Mapped[str] = mapped_column(String(100))
+    user: Mapped[str] = mapped_column(String(200))
+    character_id: Mapped[str] = mapped_column(ForeignKey("characters.id", ondelete="CASCADE"), index=True)
+    affinity: Mapped[float] = mapped_column(default=0.0)
+    stage: Mapped[str] = mapped_column(String(100), default="")
+    mood: Mapped[Floats | None]
+    turns: Mapped[int] = mapped_column(default=0)
+    memory_revision: Mapped[int] = mapped_column(default=new_revision)
+    base: Mapped[dict[str, Any] | None]
+    updated_at: Mapped[datetime] = mapped_column(default=now)
