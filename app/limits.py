@@ -57,11 +57,12 @@ class Bucket:
 
 @dataclass(slots=True)
 class Used:
-    """What a key has used: when its buckets are full again, and its replies under way."""
+    """What a key has used: when its buckets are full again, its replies under way, and who follows turns."""
 
     requests: float = 0.0
     tokens: float = 0.0
     streams: int = 0
+    followers: int = 0
 
 
 class Limits:
@@ -100,6 +101,20 @@ class Limits:
     def close_stream(self, key: KeyLimits) -> None:
         """The reply has ended."""
         self._of(key).streams -= 1
+
+    def open_follower(self, key: KeyLimits) -> None:
+        """Count a follower of a turn; raises `TooManyRequests` when the key has as many as it may have replies.
+
+        Apart from the replies: who has as many as it may must still be able to come back to each.
+        """
+        used = self._of(key)
+        if key.streams and used.followers >= key.streams:
+            raise _over("followers", f"{key.streams:,} followers of turns at once", 1.0)
+        used.followers += 1
+
+    def close_follower(self, key: KeyLimits) -> None:
+        """The follower is gone, or has been told the end."""
+        self._of(key).followers -= 1
 
     def streams(self) -> int:
         """Replies under way, of all keys."""

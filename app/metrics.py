@@ -20,7 +20,7 @@ STEPS = Histogram(
 )
 TOKENS = Counter("moodline_tokens", "Tokens by kind: prompt, cached (of the prompt), completion.", ["kind"])
 REFUSED = Counter(
-    "moodline_refused", "Requests refused: requests, tokens, streams (of a key), busy (the queue).", ["why"]
+    "moodline_refused", "Requests refused: requests, tokens, streams, followers (of a key), busy (the queue).", ["why"]
 )
 REPLIES = Gauge("moodline_replies", "Replies being spoken, and requests waiting to.", ["state"])
 QUEUE = Histogram(

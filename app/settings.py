@@ -72,7 +72,7 @@ class Settings(BaseSettings):
         600, ge=0, description="Requests a minute of a key that has no limit of its own; 0: any."
     )
     tokens_per_minute: int = Field(0, ge=0, description="Tokens a minute of such a key, prompts and replies; 0: any.")
-    streams: int = Field(64, ge=0, description="Replies at once of such a key; 0: any.")
+    streams: int = Field(64, ge=0, description="Replies at once of such a key, and as many followers of turns; 0: any.")
 
     finish_seconds: float = Field(
         300, ge=0, description="How long a turn goes on after its client left, where it is to be finished."

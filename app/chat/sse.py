@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from contextlib import ExitStack, aclosing
 from typing import Any
 
 from starlette.responses import StreamingResponse
@@ -24,15 +24,22 @@ class EventStream(StreamingResponse):
     """A stream that closes its source however it ends.
 
     Starlette leaves an iterator open when the client is gone before the first event; then what was said would never
-    be remembered.
+    be remembered. `leave` is closed then too: a generator that was never begun would run none of its own `finally`.
     """
 
-    def __init__(self, events: AsyncGenerator[str, None], source: AsyncGenerator[Any, None], headers: dict[str, str]):
+    def __init__(
+        self,
+        events: AsyncGenerator[str, None],
+        source: AsyncGenerator[Any, None],
+        headers: dict[str, str],
+        leave: ExitStack | None = None,
+    ) -> None:
         unbuffered = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
         super().__init__(events, media_type="text/event-stream", headers=headers | unbuffered)
-        self._events, self._source = events, source
+        self._events, self._source, self._leave = events, source, leave or ExitStack()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
-        async with aclosing(self._source), aclosing(self._events):
-            await super().__call__(scope, receive, send)
+        with self._leave:
+            async with aclosing(self._source), aclosing(self._events):
+                await super().__call__(scope, receive, send)

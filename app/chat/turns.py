@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from contextlib import ExitStack, aclosing
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header
@@ -79,13 +79,18 @@ async def events(
     """The rest of a turn as a stream, from where the client stopped; also after it has ended, from any process."""
     if last_event_id == END:
         return Response(status_code=204)
-    out = await tell(services, under_way, caller.owner, turn_id)
-    steps = follow(services, under_way, caller.owner, turn_id, int(last_event_id or 0))
-    return EventStream(
-        told(turn_id, out.session_id, out.mode, steps),
-        steps,
-        {"x-moodline-turn": turn_id, "x-session-id": out.session_id},
-    )
+    with ExitStack() as leave:
+        if caller.limits:
+            services.limits.open_follower(caller.limits)
+            leave.callback(services.limits.close_follower, caller.limits)
+        out = await tell(services, under_way, caller.owner, turn_id)
+        steps = follow(services, under_way, caller.owner, turn_id, int(last_event_id or 0))
+        return EventStream(
+            told(turn_id, out.session_id, out.mode, steps),
+            steps,
+            {"x-moodline-turn": turn_id, "x-session-id": out.session_id},
+            leave.pop_all(),
+        )
 
 
 async def told(

@@ -13,6 +13,7 @@ import httpx
 import pytest
 from sqlalchemy import select, update
 
+from app.auth import create_key
 from app.chat import progress, under_way
 from app.services import Services, build
 from app.settings import Settings
@@ -346,6 +347,49 @@ async def test_a_turn_that_breaks_off_says_why_for_as_long_as_it_is_known(
     assert broken["error"] == {"message": "The language model is gone.", "code": "engine_error"}
     body = {"model": "char/cat", "messages": [{"role": "user", "content": "数数"}]}
     assert (await here.post("/v1/chat/completions", json=body)).status_code == 503
+
+
+async def free(http: httpx.AsyncClient, turn_id: str, key: dict[str, str]) -> None:
+    """Wait until this key may follow a turn."""
+    for _ in range(400):
+        async with http.stream("GET", f"/api/turns/{turn_id}/events", headers=key) as answer:
+            if answer.status_code == 200:
+                return
+        await asyncio.sleep(0.02)
+    raise AssertionError("whoever left is still counted")
+
+
+async def test_who_follows_turns_is_counted_apart_from_who_speaks_and_up_to_the_same_number(
+    here: httpx.AsyncClient, engine: ScriptedEngine, services: Services
+) -> None:
+    async with services.db.write() as db:
+        key = {"Authorization": f"Bearer {await create_key(db, 'local', 'app', False, streams=1)}"}
+    engine.replies.append(LONG * 20)
+    turn_id = await begin(here, headers=FINISH | key)
+    events_of = f"/api/turns/{turn_id}/events"
+    async with here.stream("GET", events_of, headers=key) as follower:
+        assert follower.status_code == 200, "who speaks may follow"
+        told = events(follower)
+        assert (await anext(told)).name == "turn"
+        over = await here.get(events_of, headers=key)
+        assert (over.status_code, over.json()["title"], over.headers["retry-after"]) == (
+            429,
+            "rate_limit_exceeded",
+            "1",
+        )
+        assert (await here.get(f"/api/turns/{turn_id}", headers=key)).status_code == 200
+    assert (await here.get(events_of, headers=key | {"last-event-id": "end"})).status_code == 204
+    # Whoever leaves, at whatever moment, makes room.
+    head = f"GET {events_of} HTTP/1.1\r\nHost: localhost\r\nAuthorization: {key['Authorization']}\r\n\r\n".encode()
+    for heard in (0, 1, 300):
+        await free(here, turn_id, key)
+        reader, writer = await asyncio.open_connection("127.0.0.1", here.base_url.port)
+        writer.write(head)
+        assert len(await reader.readexactly(heard)) == heard
+        writer.transport.abort()
+    await free(here, turn_id, key)
+    assert (await here.get("/api/turns/nothing/events", headers=key)).status_code == 404
+    assert (await here.get(events_of, headers=key)).status_code == 200, "one that is refused is not counted"
 
 
 async def test_another_owners_turn_is_not_told_and_not_cancelled(
