@@ -10,13 +10,12 @@ What gives way when tokens are short, first to last:
 | lines               | 20 % of the room                              | the lowest ranked are left out        |
 | memories            | 15 % of the room                              | the lowest ranked are left out        |
 | lore                | 15 % of the room, constant entries first      | the last to fire are left out         |
-| history             | the rest of the room                          | the oldest go, several at a time      |
+| history             | half of what the stable texts leave           | the oldest go, many at a time         |
 | everything else, and the last message | what it needs               | `PromptTooLong`                       |
 
-The room is the budget less the fixed texts (rules, persona, style, scenario, user, client's and author's notes, stage,
-mood). The
-share of history does not depend on what was retrieved, so history is cut at the same place turn after turn and the
-prefix cache of the engine survives.
+The room is the budget less the fixed texts: the stable ones (rules, persona, style, scenario, user, client's notes) and
+those that say how things stand now (stage, mood, author's note). The share of history depends on the stable ones alone,
+so history is cut at the same place turn after turn and the engine's prefix cache survives (`models/window.py`).
 """
 
 from __future__ import annotations
@@ -28,11 +27,13 @@ from typing import Literal
 from models.engine import PromptTooLong
 from models.frame import FRAMES, Frame
 from models.scene import Message, Scene
+from models.window import cut, size, window_start
 
 Layout = Literal["late", "classic"]
 Count = Callable[[str], int]
 
 SHARES = {"lines": 0.20, "memories": 0.15, "lore": 0.15}
+HISTORY = 0.5
 MESSAGE_TOKENS = 8
 """What a chat template adds around one message; ChatML adds 5 and others up to 8."""
 SEPARATOR = "\n--------------------\n"
@@ -119,13 +120,6 @@ def pieces(scene: Scene) -> list[str]:
     ]
 
 
-def window_start(length: int, window: int) -> int:
-    """The first of `length` history messages within a window of that many, moved in steps of a quarter window."""
-    step = _step(window)
-    overflow = max(0, length - window)
-    return min(length, -(-overflow // step) * step)
-
-
 def history_start(scene: Scene, *, budget: int, window: int, count: Count) -> int:
     """The first history message that `render` will keep; known before anything is retrieved.
 
@@ -139,8 +133,12 @@ def history_start(scene: Scene, *, budget: int, window: int, count: Count) -> in
             f"{budget - room + last} tokens of a prompt of at most {budget}. Shorten what is longest of them, or raise "
             "MOODLINE_CONTEXT_TOKENS."
         )
-    allowed = room - last - int(room * sum(SHARES.values()))
-    return _cut(scene.history[:-1], window, allowed, count)
+    share = int((budget - _stable(scene, count)) * HISTORY)
+    first = window_start(len(scene.history) - 1, window)
+    sizes = [size(message.content) for message in scene.history]
+    tokens = [count(message.content) + MESSAGE_TOKENS for message in scene.history[first:-1]]
+    before = scene.before + sum(sizes[:first])
+    return first + cut([*tokens, last], sizes[first:], room=min(room, share), share=share, before=before)
 
 
 def render(scene: Scene, *, layout: Layout, budget: int, window: int, count: Count) -> Prompt:
@@ -173,26 +171,16 @@ def render(scene: Scene, *, layout: Layout, budget: int, window: int, count: Cou
 
 def room_of(scene: Scene, budget: int, count: Count) -> tuple[int, int]:
     """Tokens that the fixed texts leave of `budget`, and tokens of the last message with the reply that is begun."""
-    texts = (*fixed_texts(scene), *present_texts(scene), *closing_texts(scene))
-    fixed = sum(count(text) + 1 for text in texts) + 2 * MESSAGE_TOKENS
+    fixed = _stable(scene, count) + MESSAGE_TOKENS
+    fixed += sum(count(text) + 1 for text in (*present_texts(scene), *closing_texts(scene)))
     fixed += sum(count(text) + MESSAGE_TOKENS for text in note_texts(scene))
     begun = count(scene.begun) + MESSAGE_TOKENS if scene.begun else 0
     return budget - fixed, count(scene.history[-1].content) + MESSAGE_TOKENS + begun
 
 
-def _step(window: int) -> int:
-    return max(2, window // 4 // 2 * 2)
-
-
-def _cut(history: tuple[Message, ...], window: int, allowed: int, count: Count) -> int:
-    """The smallest start, in big steps if possible, whose messages fit the window and `allowed` tokens."""
-    first = window_start(len(history), window)
-    tokens = [count(message.content) + MESSAGE_TOKENS for message in history]
-    for step in (_step(window), 1):
-        for start in range(first, len(history), step):
-            if sum(tokens[start:]) <= allowed:
-                return start
-    return len(history)
+def _stable(scene: Scene, count: Count) -> int:
+    """Tokens of the texts that are the same turn after turn."""
+    return sum(count(text) + 1 for text in fixed_texts(scene)) + MESSAGE_TOKENS
 
 
 def _retrieved(scene: Scene, room: int, left: int, count: Count) -> tuple[_Picked, ...]:

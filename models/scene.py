@@ -39,8 +39,9 @@ class Scene:
     `lines` and `memories` are ready-made texts, best first. `mood` is a worded feeling or empty. `client_system` is
     what the caller's own system prompt said; it is placed, labelled, after ours. `client_late` is what the caller said
     so later than the conversation's first message; it stays near the end. `note` is the author's, told `note_depth`
-    messages of the history before its end. `begun` is what the reply to the history's last message already begins with,
-    to be gone on with as it stands.
+    messages of the history before its end. `before` is how much was said before `history`, in `models.window.size`, so
+    that what is left out does not move where the rest is cut. `begun` is what the reply to the history's last message
+    already begins with, to be gone on with as it stands.
     """
 
     character: str
@@ -61,6 +62,7 @@ class Scene:
     lines: tuple[str, ...] = ()
     memories: tuple[str, ...] = ()
     history: tuple[Message, ...] = ()
+    before: int = 0
     begun: str = ""
 
     def to_json(self) -> str:

@@ -12,8 +12,9 @@ from app.lore.book import BookSettings, activate
 from app.services import Services
 from app.sessions.told import without_name
 from models.frame import FRAMES
-from models.prompt import SHARES, Count, history_start, pieces, room_of, window_start
+from models.prompt import SHARES, Count, history_start, pieces, room_of
 from models.scene import Lore, Scene
+from models.window import size, window_start
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,5 +94,6 @@ def _scene(ask: Ask, known: Known, feeling: Feeling, first: int) -> Scene:
         note_depth=known.note_depth,
         mood=worded(feeling.mood, character.language),
         history=known.place.history[first:],
+        before=sum(size(message.content) for message in known.place.history[:first]),
         begun=without_name(ask.begun, character.name),
     )

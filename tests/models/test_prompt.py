@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.engine import PromptTooLong
-from models.prompt import MESSAGE_TOKENS, Layout, Prompt, render, window_start
+from models.prompt import MESSAGE_TOKENS, Layout, Prompt, render
 from models.scene import Lore, Message, Scene
+from models.window import size
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 EN = Scene(
@@ -144,11 +145,27 @@ def test_no_prompt_is_over_its_budget_or_window_and_the_last_message_is_always_t
     assert prompt.history_start == len(scene.history) - len(shown)
 
 
-@given(window=st.integers(8, 60), length=st.integers(0, 400))
-def test_the_window_moves_in_steps_and_never_shows_too_much(window: int, length: int) -> None:
-    start = window_start(length, window)
-    assert 0 <= length - start <= window
-    assert window_start(length + 1, window) - start in (0, max(2, window // 4 // 2 * 2))
+@given(st.lists(st.tuples(st.integers(1, 300), st.integers(0, 200), st.integers(0, 400)), min_size=30, max_size=40))
+def test_what_is_recalled_felt_and_noted_moves_no_cut(turns: list[tuple[int, int, int]]) -> None:
+    talk: list[Message] = []
+    plain, varied = [], []
+    for said, mood, told in turns:
+        talk.append(Message("user", "s" * said))
+        scene = dataclasses.replace(EN, history=tuple(talk), mood="", lines=(), memories=(), lore=())
+        plain.append(rendered(scene, budget=6_000, window=1_000))
+        more = {"mood": "m" * mood, "client_late": "c" * mood, "memories": ("n" * told,), "lines": ("l" * told,)}
+        varied.append(rendered(dataclasses.replace(scene, **more), budget=6_000, window=1_000))  # type: ignore[arg-type]
+        talk.append(Message("assistant", "a" * said))
+    assert [prompt.history_start for prompt in plain] == [prompt.history_start for prompt in varied]
+    assert [prompt.messages[:-2] for prompt in plain] == [prompt.messages[:-2] for prompt in varied]
+
+
+def test_a_scene_that_lost_its_beginning_is_cut_where_the_whole_one_is() -> None:
+    talk = [Message(role, f"{n}" + "z" * 90) for n in range(40) for role in ("user", "assistant")]  # type: ignore[arg-type]
+    whole = dataclasses.replace(EN, history=(*talk, Message("user", "And now?")))
+    before = sum(size(message.content) for message in talk[:20])
+    part = dataclasses.replace(whole, history=whole.history[20:], before=before)
+    assert rendered(part, budget=6_000, window=1_000).messages == rendered(whole, budget=6_000, window=1_000).messages
 
 
 @pytest.mark.parametrize("layout", ["late", "classic"])
