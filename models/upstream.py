@@ -92,12 +92,7 @@ class UpstreamEngine:
         Raises `EngineUnavailable` when nobody answers, `EngineRefused` when the server has no such model. The engine
         may be used all the same: `check` and `stream` try again.
         """
-        self._client = self._client or httpx.AsyncClient(
-            headers=self._headers,
-            timeout=httpx.Timeout(None, connect=CONNECT_SECONDS),
-            # aiohttp reads HTTP in C; httpx's own transport takes twice the time of a request and half more of a piece.
-            transport=AiohttpTransport(client=_session),
-        )
+        self._open()
         await self._discover()
 
     async def close(self) -> None:
@@ -147,6 +142,21 @@ class UpstreamEngine:
         if rest := reply.flush():
             yield rest
         yield _finish(reply, messages)
+
+    def _open(self) -> None:
+        self._client = self._client or httpx.AsyncClient(
+            headers=self._headers,
+            timeout=httpx.Timeout(None, connect=CONNECT_SECONDS),
+            # aiohttp reads HTTP in C; httpx's own transport takes twice the time of a request and half more of a piece.
+            transport=AiohttpTransport(client=self._session),
+        )
+
+    def _session(self) -> aiohttp.ClientSession:
+        return aiohttp.ClientSession(connector=self._connector(), trust_env=True, cookie_jar=aiohttp.DummyCookieJar())
+
+    def _connector(self) -> aiohttp.BaseConnector:
+        """Connections as httpx would make them: its certificates, and the proxies of the environment."""
+        return aiohttp.TCPConnector(limit=CONNECTIONS, ssl=httpx.create_ssl_context())
 
     @asynccontextmanager
     async def _events(
@@ -266,12 +276,6 @@ class UpstreamEngine:
         if not isinstance(count := answer.get("count"), int):
             raise EngineRefused("The server's /tokenize did not answer with a count. Is it vLLM?")
         return count
-
-
-def _session() -> aiohttp.ClientSession:
-    """Connections as httpx would make them: its certificates, and the proxies of the environment."""
-    connector = aiohttp.TCPConnector(limit=CONNECTIONS, ssl=httpx.create_ssl_context())
-    return aiohttp.ClientSession(connector=connector, trust_env=True, cookie_jar=aiohttp.DummyCookieJar())
 
 
 def _checked(url: str) -> str:

@@ -27,6 +27,9 @@ from app.migrate import migrate
 from app.services import Services, build, load_encoder
 from app.settings import Settings
 from models.scripted import ScriptedEngine
+from models.vllm import VllmEngine
+from models.vllm_process import Launch
+from models.weights import checkpoint
 from tests.peer import Peer, serve_peer
 
 # A busy machine is no defect.
@@ -34,6 +37,8 @@ hypothesis.settings.register_profile("untimed", deadline=None)
 hypothesis.settings.load_profile("untimed")
 
 ROOT = Path(__file__).resolve().parent.parent
+# Read before the environment is made plain.
+VLLM_PYTHON = Path(os.environ.get("MOODLINE_VLLM_PYTHON") or ROOT / ".venv-vllm" / "bin" / "python")
 
 
 @pytest.fixture(scope="session")
@@ -63,6 +68,32 @@ def _plain_environment() -> None:
     for name in [name for name in os.environ if name.startswith("MOODLINE_")]:
         if name not in ("MOODLINE_TEST_CACHE", "MOODLINE_BENCH_DATA"):
             del os.environ[name]
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Who asks for vLLM is marked, and sits together, so that one vLLM serves a whole run."""
+    if {"vllm_launch", "vllm"} & set(getattr(item, "fixturenames", ())):
+        item.add_marker(pytest.mark.vllm)
+        item.add_marker(pytest.mark.xdist_group("vllm"))
+
+
+@pytest.fixture(scope="session")
+def vllm_launch(weights_home: Path) -> Launch:
+    """How tests start vLLM: SmolLM2, small and without compilation."""
+    if not VLLM_PYTHON.exists():
+        pytest.fail(f"There is no vLLM in {VLLM_PYTHON}. `make test` installs it, `make test-fast` runs the rest.")
+    os.environ["VLLM_CPU_KVCACHE_SPACE"] = "1"
+    options = ("--enforce-eager", "--max-num-seqs", "16")
+    return Launch(str(checkpoint(None, weights_home)), str(VLLM_PYTHON), context_length=2048, options=options)
+
+
+@pytest.fixture(scope="session")
+async def vllm(vllm_launch: Launch) -> AsyncIterator[VllmEngine]:
+    """A real vLLM with SmolLM2, started once for all tests; it must be as it was when a test ends."""
+    engine = VllmEngine(vllm_launch)
+    await engine.start()
+    yield engine
+    await engine.close()
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,52 @@
+"""The engine that runs vLLM itself, as a process beside this one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import aiohttp
+import httpx
+
+from models.upstream import CONNECTIONS, UpstreamEngine
+from models.vllm_keeper import VllmKeeper
+from models.vllm_process import Launch
+
+
+class VllmEngine(UpstreamEngine):
+    """Speaks through a vLLM server of its own, which it starts, watches over and ends."""
+
+    def __init__(self, launch: Launch) -> None:
+        self._keeper = VllmKeeper(launch)
+        super().__init__(
+            "http://vllm/v1", launch.name, self._keeper.key, context_length=launch.context_length, dialect="vllm"
+        )
+
+    async def start(self) -> None:
+        """Start vLLM and wait until it answers: half a minute, and with a download much longer.
+
+        Raises `EngineUnavailable` when the first start failed; it is tried again in the background, unless that is
+        beyond hope.
+        """
+        self._keeper.begin()
+        self._open()
+        await self._keeper.first_life()
+        await super().start()
+
+    async def close(self) -> None:
+        """End vLLM; streams under way end with `EngineBroke`."""
+        await super().close()
+        await self._keeper.close()
+
+    async def check(self) -> None:
+        """Raise `EngineUnavailable` unless vLLM can be asked now: how far its start is, or why it ended."""
+        self._keeper.check()
+        await super().check()
+
+    def _connector(self) -> aiohttp.BaseConnector:
+        return aiohttp.UnixConnector(str(self._keeper.socket), limit=CONNECTIONS)
+
+    async def _send(
+        self, method: str, url: str, seconds: float, body: Any = None, headers: dict[str, str] | None = None
+    ) -> httpx.Response:
+        self._keeper.check()
+        return await super()._send(method, url, seconds, body, headers)
