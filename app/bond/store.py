@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 from typing import Any
 
 import numpy as np
@@ -15,9 +16,9 @@ from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
-from app.bond.affinity import Stage, Standing, replayed, stepped, strangers
+from app.bond.affinity import Felt, Moved, Put, Rules, Standing, Step, replayed, stepped, strangers
 from app.sessions.store import Scope, branch_ids
-from app.tables import Bond, Floats, Message, Session, now
+from app.tables import Bond, BondEvent, Floats, Message, Session, now
 
 Counts = Callable[[type[Message]], ColumnElement[bool]]
 """Which messages count."""
@@ -25,19 +26,29 @@ Counts = Callable[[type[Message]], ColumnElement[bool]]
 
 @dataclass(frozen=True, slots=True)
 class BondState:
-    """The bond as a turn finds it. `mood` is float32 [8]."""
+    """The bond as a turn finds it."""
 
-    affinity: float
-    stage: str
-    mood: Floats
-    turns: int
+    standing: Standing
     memory_revision: int
 
 
-async def read_bond(db: AsyncSession, scope: Scope) -> BondState:
-    """The bond of a user with a character; a new one when they have not met."""
+@dataclass(frozen=True, slots=True)
+class Dated:
+    """A step, when it was taken, and what it was: a message of the user's, or something that happened."""
+
+    at: datetime
+    step: Step
+    message_id: str | None = None
+    event: BondEvent | None = None
+
+
+async def read_bond(db: AsyncSession, scope: Scope, rules: Rules) -> BondState:
+    """The bond of a user with a character, by the rules as they are now; a new one when they have not met."""
     row = await db.scalar(_query(scope))
-    return _state(strangers() if row is None else _standing(row), row)
+    if row is None:
+        return BondState(strangers(rules), 0)
+    standing = _kept(row, rules) or await _summed(db, scope, row.base, rules, _current)
+    return BondState(standing, row.memory_revision)
 
 
 async def lock_bond(db: AsyncSession, scope: Scope) -> Bond:
@@ -52,37 +63,63 @@ async def lock_bond(db: AsyncSession, scope: Scope) -> Bond:
     return (await db.scalars(locked)).one()
 
 
-def step_bond(bond: Bond, emotion: Floats, stages: Sequence[Stage]) -> None:
-    """Count one more exchange, later than all others; equals `replay_bond` then."""
-    _stand(bond, stepped(_standing(bond), emotion, stages))
+async def count_exchange(db: AsyncSession, bond: Bond, emotion: Floats, rules: Rules) -> None:
+    """Count one more exchange, later than all others; the rows that it is made of are flushed, the bond is locked."""
+    kept = _kept(bond, rules)
+    if kept is None:
+        await replay_bond(db, bond, rules)
+    else:
+        _stand(bond, stepped(kept, Felt(emotion), rules), rules)
 
 
-async def bond_on(
-    db: AsyncSession, scope: Scope, session_id: str, last_id: str | None, stages: Sequence[Stage]
-) -> BondState:
+async def bond_on(db: AsyncSession, scope: Scope, session_id: str, last_id: str | None, rules: Rules) -> BondState:
     """The bond as it is for who goes on from a message that is not the current leaf of its session.
 
     Of that session counts what is on the path to the message, so that a reply is made anew as it was made first.
     """
     row = await db.scalar(_query(scope))
     if row is None:
-        return await read_bond(db, scope)
+        return await read_bond(db, scope, rules)
     path = branch_ids(last_id)
-    base, since = _base(row.base)
-    felt = await _felt(
-        db, scope, since, lambda one: or_(and_(one.active, one.session_id != session_id), one.id.in_(path))
-    )
-    return _state(replayed(base, felt, stages), row)
+
+    def counts(one: type[Message]) -> ColumnElement[bool]:
+        return or_(and_(one.active, one.session_id != session_id), one.id.in_(path))
+
+    return BondState(await _summed(db, scope, row.base, rules, counts), row.memory_revision)
 
 
-async def replay_bond(db: AsyncSession, bond: Bond, stages: Sequence[Stage]) -> None:
-    """Sum up a locked bond anew, from what was said on current branches."""
+async def replay_bond(db: AsyncSession, bond: Bond, rules: Rules) -> None:
+    """Sum up a locked bond anew, from what was said and what happened on current branches."""
     scope = Scope(bond.owner, bond.user, bond.character_id)
-    base, since = _base(bond.base)
-    _stand(bond, replayed(base, await _felt(db, scope, since, lambda one: one.active.is_(True)), stages))
+    _stand(bond, await _summed(db, scope, bond.base, rules, _current), rules)
 
 
-async def _felt(db: AsyncSession, scope: Scope, since: datetime | None, counts: Counts) -> list[Floats]:
+async def bond_history(db: AsyncSession, scope: Scope, rules: Rules) -> list[tuple[Dated, Standing]]:
+    """Every step that counts, in order, and how the two stood after it."""
+    row = await db.scalar(_query(scope))
+    base, since = _base(row.base if row else None, rules)
+    steps = await _steps(db, scope, since, _current)
+    standings = replayed(base, (dated.step for dated in steps), rules)
+    next(standings)
+    return list(zip(steps, standings, strict=True))
+
+
+async def _summed(
+    db: AsyncSession, scope: Scope, written: dict[str, Any] | None, rules: Rules, counts: Counts
+) -> Standing:
+    base, since = _base(written, rules)
+    steps = await _steps(db, scope, since, counts)
+    return deque(replayed(base, (dated.step for dated in steps), rules), maxlen=1).pop()
+
+
+async def _steps(db: AsyncSession, scope: Scope, since: datetime | None, counts: Counts) -> list[Dated]:
+    """All that moved the bond, in its order; what was said comes before what happened at the same moment."""
+    return sorted(
+        [*await _felt(db, scope, since, counts), *await _happened(db, scope, since, counts)], key=attrgetter("at")
+    )
+
+
+async def _felt(db: AsyncSession, scope: Scope, since: datetime | None, counts: Counts) -> list[Dated]:
     """How each message felt that the user said and that was answered, in the order in which it was said, copies once.
 
     An edited message is younger than what follows it; nothing is said before what stands above it.
@@ -102,35 +139,63 @@ async def _felt(db: AsyncSession, scope: Scope, since: datetime | None, counts: 
     for row in await db.execute(query):
         latest[row.session_id] = max(row.created_at, latest.get(row.session_id, row.created_at))
         said.append((latest[row.session_id], row.origin_id or row.id, row.emotion))
-    once: dict[str, Floats] = {}
-    for _moment, name, emotion in sorted(said, key=itemgetter(0)):
-        once.setdefault(name, emotion)
+    once: dict[str, Dated] = {}
+    for moment, name, emotion in sorted(said, key=itemgetter(0)):
+        once.setdefault(name, Dated(moment, Felt(emotion), message_id=name))
     return list(once.values())
 
 
-def _state(standing: Standing, row: Bond | None) -> BondState:
-    revision = 0 if row is None else row.memory_revision
-    return BondState(standing.affinity, standing.stage, standing.mood, standing.turns, revision)
+async def _happened(db: AsyncSession, scope: Scope, since: datetime | None, counts: Counts) -> list[Dated]:
+    """What moved the bond and was not said; what belongs to a message counts while that or a copy of it does."""
+    said = aliased(Message)
+    there = exists().where(or_(said.id == BondEvent.message_id, said.origin_id == BondEvent.message_id), counts(said))
+    query = select(BondEvent).where(*events_of(scope), or_(BondEvent.message_id.is_(None), there))
+    if since is not None:
+        query = query.where(BondEvent.created_at > since)
+    rows = await db.scalars(query.order_by(BondEvent.created_at, BondEvent.id))
+    return [Dated(row.created_at, _step(row), row.message_id, row) for row in rows]
 
 
-def _standing(bond: Bond) -> Standing:
-    mood = strangers().mood if bond.mood is None else bond.mood
-    return Standing(bond.affinity, bond.stage, mood, bond.turns)
+def _step(row: BondEvent) -> Step:
+    return Put(row.numbers) if row.kind == "set" else Moved(row.numbers)
 
 
-def _stand(bond: Bond, standing: Standing) -> None:
+def _current(one: type[Message]) -> ColumnElement[bool]:
+    return one.active.is_(True)
+
+
+def _kept(bond: Bond, rules: Rules) -> Standing | None:
+    """The sum that is stored, if these rules made it."""
+    if bond.rules != rules.digest:
+        return None
+    mood = strangers(rules).mood if bond.mood is None else bond.mood
+    return Standing(bond.affinity, bond.stage, mood, bond.turns, bond.variables or {})
+
+
+def _stand(bond: Bond, standing: Standing, rules: Rules) -> None:
     bond.affinity, bond.stage, bond.turns = standing.affinity, standing.stage, standing.turns
-    bond.mood = standing.mood
+    bond.mood, bond.variables = standing.mood, dict(standing.variables)
+    bond.rules = rules.digest
     bond.updated_at = now()
 
 
-def _base(document: dict[str, Any] | None) -> tuple[Standing, datetime | None]:
+def _base(document: dict[str, Any] | None, rules: Rules) -> tuple[Standing, datetime | None]:
     """Where the sum begins, and after which moment; see `Bond.base`."""
+    begun = strangers(rules)
     if document is None:
-        return strangers(), None
-    mood = np.array(document["mood"], np.float32) if document["mood"] else strangers().mood
-    standing = Standing(document["affinity"], document["stage"], mood, document["turns"])
+        return begun, None
+    mood = np.array(document["mood"], np.float32) if document["mood"] else begun.mood
+    standing = Standing(document["affinity"], document["stage"], mood, document["turns"], begun.variables)
     return standing, datetime.fromisoformat(document["at"])
+
+
+def events_of(scope: Scope) -> tuple[ColumnElement[bool], ...]:
+    """The conditions for what happened to belong to a bond."""
+    return (
+        BondEvent.owner == scope.owner,
+        BondEvent.user == scope.user,
+        BondEvent.character_id == scope.character_id,
+    )
 
 
 def _mine(scope: Scope) -> tuple[ColumnElement[bool], ...]:

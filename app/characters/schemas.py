@@ -15,6 +15,7 @@ from models.scene import Language
 Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,78}[a-z0-9])?$")]
 Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100), STORABLE]
 Prose = Annotated[str, StringConstraints(max_length=60_000), STORABLE]
+Points = Annotated[float, Field(ge=-1e9, le=1e9)]
 Key = Annotated[str, StringConstraints(max_length=500), STORABLE]
 
 
@@ -26,6 +27,51 @@ class Stage(Body):
     persona: Prose = ""
     style: Prose = ""
     greeting: Prose = ""
+    strategy: Strategy | None = None
+
+
+class Variable(Body):
+    """A number of the bond beside affinity."""
+
+    start: Points = 0.0
+    least: Points = 0.0
+    most: Points = 100.0
+
+    @model_validator(mode="after")
+    def _start_is_within(self) -> Self:
+        if not self.least <= self.start <= self.most:
+            raise ValueError("`start` must lie between `least` and `most`")
+        return self
+
+
+Cause = Literal["turn", "joy", "acceptance", "fear", "surprise", "sadness", "disgust", "anger", "anticipation"]
+Deltas = Annotated[dict[Name, Points], Field(max_length=50)]
+
+
+class BondRules(Body):
+    """What moves the bond between this character and a user.
+
+    `feelings` has points for every exchange (`turn`) and for each emotion in what the user said, `events` for what an
+    app tells of. A stage once reached is left `hysteresis` below its affinity; `inertia` is the share of the mood that
+    stays from one exchange to the next.
+    """
+
+    start: float = Field(default=0.0, ge=0, le=100)
+    hysteresis: float = Field(default=5.0, ge=0, le=100)
+    inertia: float = Field(default=0.6, ge=0, le=1)
+    variables: dict[Name, Variable] = Field(default={}, max_length=50)
+    feelings: dict[Cause, Deltas] = Field(default={})
+    events: dict[Name, Deltas] = Field(default={}, max_length=200)
+
+    @model_validator(mode="after")
+    def _numbers_are_known(self) -> Self:
+        if "affinity" in self.variables:
+            raise ValueError("`affinity` is there already and runs from 0 to 100; name the variable otherwise")
+        known = {"affinity", *self.variables}
+        for cause, deltas in [*self.feelings.items(), *self.events.items()]:
+            if strange := sorted(set(deltas) - known):
+                raise ValueError(f"{cause!r} moves {strange[0]!r}, which is neither `affinity` nor one of `variables`")
+        return self
 
 
 class LoreEntryIn(Body):
@@ -55,9 +101,14 @@ class CharacterFields(Body):
     greeting: Prose = ""
     alternate_greetings: list[Prose] = Field(default=[], max_length=50)
     stages: list[Stage] = Field(default=[], max_length=20)
+    bond: BondRules = BondRules()
     tags: list[Name] = Field(default=[], max_length=100)
     creator_notes: Prose = ""
     strategy: Strategy | None = None
+
+    def stage_named(self, name: str) -> Stage | None:
+        """The stage of this name."""
+        return next((stage for stage in self.stages if stage.name == name), None)
 
     @model_validator(mode="after")
     def _stages_differ(self) -> Self:
@@ -90,6 +141,11 @@ class CharacterCreate(CharacterFields):
                         {"name": "stranger", "affinity": 0, "persona": "Keeps a tail's length away."},
                         {"name": "crew", "affinity": 50, "persona": "Shares the warm spot by the stove."},
                     ],
+                    "bond": {
+                        "variables": {"trust": {"start": 10}},
+                        "feelings": {"anger": {"affinity": -5, "trust": -2}},
+                        "events": {"brought a fish": {"affinity": 8, "trust": 1}},
+                    },
                     "lore": [{"keys": ["mackerel"], "content": "Mackerel is forbidden in the galley since the fire."}],
                 }
             ]

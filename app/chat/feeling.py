@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from app.bond.affinity import INERTIA
 from app.chat.ask import Feeling, Known
 from app.services import Services
 from app.tables import Floats
@@ -28,7 +27,8 @@ async def feel(services: Services, known: Known) -> Feeling:
     searched = known.lines.count or known.memories.count
     vectors = await services.embedding.queries([said, talk] if searched else [said])
     emotion = (await services.embedding.feel([said], vectors[:1]))[0]
-    return Feeling(said, talk, vectors[0], vectors[-1], emotion, blend(known.bond.mood, emotion, INERTIA))
+    inertia = known.character.bond.inertia
+    return Feeling(said, talk, vectors[0], vectors[-1], emotion, blend(known.bond.standing.mood, emotion, inertia))
 
 
 def talk_key(history: tuple[Message, ...], character: str) -> str:

@@ -53,7 +53,8 @@ class Found:
 async def recall(services: Services, ask: Ask, known: Known, feeling: Feeling, opening: Opening) -> Recalled:
     """Lines and memories for the scene, with every candidate and why it was kept or dropped."""
     settings = services.settings
-    strategy = ask.strategy or known.character.strategy or settings.strategy
+    staged = known.stage.strategy if known.stage else None
+    strategy = ask.strategy or staged or known.character.strategy or settings.strategy
     async with services.db.read() as db:
         found_lines = await _near_lines(services, db, known, feeling, strategy)
         found_memories = await _near_memories(services, db, known, feeling, strategy, opening.seen_ids)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import ScalarSelect, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.bond.store import lock_bond, step_bond
+from app.bond.rules import rules_of
+from app.bond.store import count_exchange, lock_bond
 from app.chat import progress
 from app.chat.ask import Outcome, Turn
 from app.chat.resolve import in_scope
@@ -64,7 +66,7 @@ async def remember(services: Services, turn: Turn, speeches: Sequence[Speech], o
                     owner=turn.known.scope.owner,
                     session_id=turn.session_id,
                     outcome=outcome,
-                    document=explain(turn, speeches, outcome, bond.affinity, bond.stage, services.engine.name),
+                    document=explain(turn, speeches, outcome, _shown(bond), services.engine.name),
                 )
             )
     if len(grown.fresh) > 1 or len(speeches) > 1 or memory.encoder != services.recipe:
@@ -100,7 +102,7 @@ async def _count(db: AsyncSession, turn: Turn, session: Session, grown: Grown, b
     goes_on = bool(fresh) and session.deleted_at is None and session.leaf_id == fresh[0].parent_id
     if goes_on and fresh[0].role == "user" and not any(row.origin_id or row.deleted_at for row in fresh):
         session.leaf_id = grown.answers[0].id
-        step_bond(bond, turn.feeling.emotion, turn.known.character.stages)
+        await count_exchange(db, bond, turn.feeling.emotion, rules_of(turn.known.character))
         return
     if grown.said.deleted_at is None:
         session.leaf_id = grown.answers[0].id
@@ -178,6 +180,10 @@ async def _previous(services: Services, turn: Turn) -> tuple[int | None, str]:
 
 def _original(message_id: str | None) -> ScalarSelect[str]:
     return select(func.coalesce(Stored.origin_id, Stored.id)).where(Stored.id == message_id).scalar_subquery()
+
+
+def _shown(bond: Bond) -> dict[str, Any]:
+    return {"affinity": bond.affinity, "stage": bond.stage, "variables": bond.variables or {}}
 
 
 def _is_reply(history: tuple[Message, ...], place: int) -> bool:

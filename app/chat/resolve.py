@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.bond.affinity import stage_of
+from app.bond.rules import rules_of
 from app.bond.store import BondState, bond_on, read_bond
 from app.characters.schemas import CharacterFields, Stage
 from app.characters.store import find, lore_of
@@ -62,12 +62,11 @@ def _opening(ask: Ask, character: CharacterFields) -> Opening:
 def _stage(ask: Ask, bond: BondState, character: CharacterFields) -> Stage | None:
     """The stage of the relationship, or the one that was asked for."""
     if ask.stage is None:
-        return stage_of(bond.affinity, character.stages, bond.stage)
+        return character.stage_named(bond.standing.stage)
     if not ask.stage:
         return None
-    for stage in character.stages:
-        if stage.name == ask.stage:
-            return stage
+    if stage := character.stage_named(ask.stage):
+        return stage
     names = ", ".join(repr(stage.name) for stage in character.stages) or "none"
     raise BadRequest(f"{character.name} has no stage {ask.stage!r}; there is {names}.", param="moodline.stage")
 
@@ -78,9 +77,10 @@ def _is_elsewhere(session: Session, place: Place) -> bool:
 
 
 async def _bond(db: AsyncSession, scope: Scope, place: Place, character: CharacterFields, elsewhere: bool) -> BondState:
+    rules = rules_of(character)
     if not elsewhere or place.session_id is None:
-        return await read_bond(db, scope)
-    return await bond_on(db, scope, place.session_id, place.parent_id, character.stages)
+        return await read_bond(db, scope, rules)
+    return await bond_on(db, scope, place.session_id, place.parent_id, rules)
 
 
 async def _line_stamp(db: AsyncSession, character: Character, encoder: str) -> Stamp:

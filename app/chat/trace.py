@@ -13,9 +13,9 @@ from retrieval.emotion import EMOTIONS
 
 
 def explain(
-    turn: Turn, speeches: Sequence[Speech], outcome: Outcome, affinity: float, stage: str, engine: str
+    turn: Turn, speeches: Sequence[Speech], outcome: Outcome, after: dict[str, Any], engine: str
 ) -> dict[str, Any]:
-    """The trace document of a turn; `affinity` and `stage` are those after it. `scene` can be rendered again."""
+    """The trace document of a turn; `after` is the bond then. `scene` can be rendered again."""
     known, ask = turn.known, turn.ask
     speech, *others = speeches
     finish = speech.finish
@@ -35,8 +35,12 @@ def explain(
         "emotion": named(turn.feeling.emotion),
         "mood": named(turn.feeling.mood),
         "bond": {
-            "before": {"affinity": known.bond.affinity, "stage": known.stage.name if known.stage else ""},
-            "after": {"affinity": affinity, "stage": stage},
+            "before": {
+                "affinity": known.bond.standing.affinity,
+                "stage": known.stage.name if known.stage else "",
+                "variables": dict(known.bond.standing.variables),
+            },
+            "after": after,
         },
         "lines": list(turn.recalled.considered_lines),
         "memories": list(turn.recalled.considered_memories),
@@ -67,7 +71,7 @@ def summary(turn: Turn, speeches: Sequence[Speech]) -> dict[str, Any]:
         "strategy": turn.recalled.strategy,
         "layout": turn.ask.layout,
         "stage": turn.known.stage.name if turn.known.stage else "",
-        "affinity": round(turn.known.bond.affinity, 4),
+        "affinity": round(turn.known.bond.standing.affinity, 4),
         "emotion": named(turn.feeling.emotion),
         "mood": named(turn.feeling.mood),
         "lines": list(turn.recalled.lines),

@@ -10,6 +10,7 @@ from sqlalchemy import exists, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
+from app.bond.rules import rules_of
 from app.bond.store import lock_bond, replay_bond
 from app.characters.schemas import CharacterFields
 from app.check.run import AnyRow, Check
@@ -76,9 +77,9 @@ async def _mend_memory(db: AsyncSession, row: AnyRow) -> None:
 
 
 async def _wrong_bond(db: AsyncSession, row: AnyRow) -> str:
-    """Compares it with its replay while nobody changes either; the stage is that of the affinity and not looked at."""
+    """Compares it with its replay while nobody changes either; one of earlier rules is summed up anew anyway."""
     bond = await lock_bond(db, Scope(row.owner, row.user, row.character_id))
-    affinity, turns, mood = bond.affinity, bond.turns, _mood(bond)
+    affinity, turns, mood, stage, rules = bond.affinity, bond.turns, _mood(bond), bond.stage, bond.rules
     try:
         await _replay(db, bond)
     except ValidationError:
@@ -86,9 +87,12 @@ async def _wrong_bond(db: AsyncSession, row: AnyRow) -> str:
         return ""
     finally:
         db.expunge(bond)
+    if rules and rules != bond.rules:
+        return ""
     faults = {
         f"affinity is {affinity:.2f}, not {bond.affinity:.2f}": abs(affinity - bond.affinity) > AFFINITY_TOLERANCE,
         f"turns are {turns}, not {bond.turns}": turns != bond.turns,
+        f"the stage is {stage!r}, not {bond.stage!r}": bool(rules) and stage != bond.stage,
         "the mood is another": not np.allclose(mood, _mood(bond), atol=MOOD_TOLERANCE),
     }
     return ", ".join(fault for fault, wrong in faults.items() if wrong)
@@ -104,4 +108,4 @@ async def _mend_bond(db: AsyncSession, row: AnyRow) -> None:
 
 async def _replay(db: AsyncSession, bond: Bond) -> None:
     character = await db.get_one(Character, bond.character_id)
-    await replay_bond(db, bond, CharacterFields.model_validate(character.document).stages)
+    await replay_bond(db, bond, rules_of(CharacterFields.model_validate(character.document)))

@@ -9,6 +9,7 @@ import numpy as np
 from sqlalchemy import ColumnElement, and_, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.bond.rules import rules_of
 from app.bond.store import lock_bond, replay_bond
 from app.characters.schemas import CharacterFields
 from app.memory.formation import importance
@@ -45,7 +46,7 @@ async def _count(db: AsyncSession, scope: Scope, heard: list[tuple[str, str, Flo
         weighed = update(Memory).where(Memory.message_id == name, unweighed)
         await db.execute(weighed.values(importance=importance(text, emotion)))
     character = await db.get_one(Character, scope.character_id)
-    await replay_bond(db, bond, CharacterFields.model_validate(character.document).stages)
+    await replay_bond(db, bond, rules_of(CharacterFields.model_validate(character.document)))
 
 
 def _unfelt(originals: Collection[str]) -> ColumnElement[bool]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -28,6 +28,17 @@ class ArchiveError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
+class Happened:
+    """What moved the bond after a message: an `event` adds `numbers`, a `set` puts them in place."""
+
+    kind: Literal["event", "set"]
+    name: str
+    numbers: Mapping[str, float]
+    note: str = ""
+    created_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Told:
     """A message. `key` names it, `parent` one above it; copies of one another have the same `origin`, which may be the
     key of one of them. `emotion` has 8 values.
@@ -43,6 +54,7 @@ class Told:
     origin: str | None = None
     emotion: tuple[float, ...] | None = None
     deleted_at: datetime | None = None
+    happened: tuple[Happened, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +103,14 @@ class _Head(BaseModel):
     leaf: Short | None = None
 
 
+class _Happened(BaseModel):
+    kind: Literal["event", "set"]
+    name: Annotated[str, StringConstraints(max_length=100), STORABLE] = ""
+    numbers: Annotated[dict[Annotated[Short, STORABLE], FiniteFloat], Field(max_length=51)]
+    note: Annotated[str, StringConstraints(max_length=2_000), STORABLE] = ""
+    created_at: Moment | None = None
+
+
 class _Line(BaseModel):
     model_config = ConfigDict(strict=False)
 
@@ -104,6 +124,7 @@ class _Line(BaseModel):
     created_at: Moment | None = None
     deleted_at: Moment | None = None
     emotion: Annotated[list[FiniteFloat], Field(min_length=8, max_length=8)] | None = None
+    happened: Annotated[list[_Happened], Field(max_length=1_000)] = []
 
 
 def write(archive: Archive) -> Iterator[str]:
@@ -135,6 +156,7 @@ def write(archive: Archive) -> Iterator[str]:
                 "created_at": told.created_at,
                 "deleted_at": told.deleted_at,
                 "emotion": None if told.emotion is None else list(told.emotion),
+                **({"happened": [asdict(one) for one in told.happened]} if told.happened else {}),
             }
         )
 
@@ -156,6 +178,7 @@ def read(lines: Sequence[str], longest: int) -> Archive:
             origin=row.origin,
             emotion=None if row.emotion is None else tuple(row.emotion),
             deleted_at=row.deleted_at,
+            happened=tuple(Happened(**one.model_dump()) for one in row.happened),
         )
         tree.add(told, number)
     if head.leaf is not None and head.leaf not in tree.levels:

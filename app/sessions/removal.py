@@ -8,7 +8,7 @@ from sqlalchemy import delete, exists, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.memory.store import outdated
-from app.tables import Bond, Memory, Message, Session, Trace
+from app.tables import Bond, BondEvent, Memory, Message, Session, Trace
 
 STEP = 300
 """Rows that one transaction takes away."""
@@ -33,7 +33,7 @@ async def remove_some(db: AsyncSession, session_id: str) -> dict[str, int]:
 
 
 async def remove_messages(db: AsyncSession, ids: Sequence[str]) -> dict[str, int]:
-    """Take messages away, and the memories at rest of which now no message is left; counts by table."""
+    """Take messages away, and what hangs on none that is left: memories at rest, and what moved the bond."""
     originals = select(func.coalesce(Message.origin_id, Message.id)).where(Message.id.in_(ids))
     named = list(await db.scalars(originals))
     await db.execute(delete(Message).where(Message.id.in_(ids)))
@@ -42,6 +42,8 @@ async def remove_messages(db: AsyncSession, ids: Sequence[str]) -> dict[str, int
     memories = list(await db.scalars(bare.with_for_update(of=Memory)))
     for memory in memories:
         await _forget(db, memory)
+    left = exists().where(or_(Message.id == BondEvent.message_id, Message.origin_id == BondEvent.message_id))
+    await db.execute(delete(BondEvent).where(BondEvent.message_id.in_(named), ~left))
     return {"messages": len(ids), **({"memories": len(memories)} if memories else {})}
 
 

@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, and_, exists, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.auth import CallerDep
-from app.bond.affinity import stage_of
+from app.bond.rules import rules_of
 from app.bond.store import read_bond
 from app.characters.macros import fill_names
 from app.characters.schemas import CharacterFields
@@ -178,8 +178,8 @@ def _after(last: Session) -> ColumnElement[bool]:
 
 
 async def _greeting(db: AsyncSession, scope: Scope, character: CharacterFields, number: int) -> str:
-    bond = await read_bond(db, scope)
-    stage = stage_of(bond.affinity, character.stages, bond.stage)
+    bond = await read_bond(db, scope, rules_of(character))
+    stage = character.stage_named(bond.standing.stage)
     first = (stage.greeting if stage else "") or character.greeting
     greetings = [first, *character.alternate_greetings]
     if number >= len(greetings):

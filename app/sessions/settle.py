@@ -6,6 +6,7 @@ from sqlalchemy import ColumnElement, and_, exists, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
+from app.bond.rules import rules_of
 from app.bond.store import lock_bond, replay_bond
 from app.characters.schemas import CharacterFields
 from app.sessions.store import Scope, branch_ids, chunks
@@ -24,7 +25,7 @@ async def settle(db: AsyncSession, scope: Scope, session: Session) -> Bond:
     await _mark_branch(db, session)
     await retire(db, session.id)
     character = await db.get_one(Character, scope.character_id)
-    await replay_bond(db, bond, CharacterFields.model_validate(character.document).stages)
+    await replay_bond(db, bond, rules_of(CharacterFields.model_validate(character.document)))
     await db.flush()
     return bond
 

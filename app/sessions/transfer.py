@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 import numpy as np
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.bond.store import lock_bond
+from app.bond.store import events_of, lock_bond
 from app.memory.waiting import form_missing
 from app.sessions import change
-from app.sessions.archive import Archive, Told
-from app.sessions.find import speakers
-from app.sessions.store import Scope, child
-from app.tables import Character, Message, Session, new_id, now
+from app.sessions.archive import Archive, Happened, Told
+from app.sessions.find import scope_of, speakers
+from app.sessions.store import Scope, child, original
+from app.tables import BondEvent, Character, Message, Session, new_id, now
 from models.scene import Message as Said
 
 
 async def take_out(db: AsyncSession, session: Session, character: Character) -> Archive:
     """All of a conversation, what is deleted in it too."""
     query = select(Message).where(Message.session_id == session.id)
-    rows = await db.scalars(query.order_by(Message.depth, Message.created_at, Message.id))
+    rows = list(await db.scalars(query.order_by(Message.depth, Message.created_at, Message.id)))
+    happened = await _happened(db, session)
     return Archive(
-        messages=tuple(_told(row) for row in rows),
+        messages=tuple(_told(row, happened.pop(original(row), [])) for row in rows),
         leaf=session.leaf_id,
         character=character.slug,
         user=session.user,
@@ -56,6 +59,8 @@ async def bring_in(db: AsyncSession, scope: Scope, character: Character, archive
     rows = _rows(archive, session.id, present)
     db.add_all(rows.values())
     await db.flush()
+    for told in archive.messages:
+        db.add_all(_event(scope, original(rows[told.key]), one, present) for one in told.happened)
     names = speakers(session, character)
     await form_missing(db, scope, list(rows.values()), {row.id for row in rows.values()}, names=names)
     leaf = rows.get(archive.leaf or "")
@@ -95,7 +100,31 @@ def _rows(archive: Archive, session_id: str, present: datetime) -> dict[str, Mes
     return rows
 
 
-def _told(row: Message) -> Told:
+async def _happened(db: AsyncSession, session: Session) -> dict[str, list[BondEvent]]:
+    """What moved the bond after messages of a session, by their originals."""
+    originals = select(func.coalesce(Message.origin_id, Message.id)).where(Message.session_id == session.id)
+    events = select(BondEvent).where(*events_of(scope_of(session)), BondEvent.message_id.in_(originals))
+    found: dict[str, list[BondEvent]] = defaultdict(list)
+    for row in await db.scalars(events.order_by(BondEvent.created_at, BondEvent.id)):
+        found[row.message_id or ""].append(row)
+    return found
+
+
+def _event(scope: Scope, message_id: str, one: Happened, present: datetime) -> BondEvent:
+    return BondEvent(
+        owner=scope.owner,
+        user=scope.user,
+        character_id=scope.character_id,
+        message_id=message_id,
+        kind=one.kind,
+        name=one.name,
+        numbers=dict(one.numbers),
+        note=one.note,
+        created_at=_past(one.created_at, present),
+    )
+
+
+def _told(row: Message, happened: Sequence[BondEvent]) -> Told:
     return Told(
         key=row.id,
         parent=row.parent_id,
@@ -107,6 +136,10 @@ def _told(row: Message) -> Told:
         origin=row.origin_id,
         emotion=None if row.emotion is None else tuple(row.emotion.tolist()),
         deleted_at=row.deleted_at,
+        happened=tuple(
+            Happened("set" if one.kind == "set" else "event", one.name, one.numbers, one.note, one.created_at)
+            for one in happened
+        ),
     )
 
 

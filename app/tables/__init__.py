@@ -18,7 +18,7 @@ from app.tables.columns import (
     now,
 )
 from app.tables.keys import ApiKey
-from app.tables.memories import Bond, Memory
+from app.tables.memories import Bond, BondEvent, Memory
 from app.tables.sessions import Message, Session
 from app.tables.turns import KeyedCall, Trace, TurnRecord
 
@@ -30,6 +30,7 @@ __all__ = [
     "Base",
     "BigId",
     "Bond",
+    "BondEvent",
     "Character",
     "CharacterRevision",
     "Document",

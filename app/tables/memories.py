@@ -49,7 +49,9 @@ class Memory(Base):
 
 
 class Bond(Base):
-    """What stands between one user and one character: the sum of what was said on current branches.
+    """What stands between one user and one character: the sum of what was said and happened on current branches.
+
+    `variables` are the character's own numbers, `rules` names those that it was summed up by (`Rules.digest`).
 
     `base` is where the sum begins, for a bond that is older than the single feelings it would be summed up from:
     `affinity`, `stage`, `mood`, `turns` as they stood, and `at`, the moment; what was said before it is in it.
@@ -67,4 +69,28 @@ class Bond(Base):
     turns: Mapped[int] = mapped_column(default=0)
     memory_revision: Mapped[int] = mapped_column(default=new_revision)
     base: Mapped[dict[str, Any] | None]
+    variables: Mapped[dict[str, Any] | None]
+    rules: Mapped[str] = mapped_column(String(16), default="", server_default="")
     updated_at: Mapped[datetime] = mapped_column(default=now)
+
+
+class BondEvent(Base):
+    """Something that moved a bond and was not said: an `event` adds `numbers`, a `set` puts them in place.
+
+    `message_id` is the original of the message after which it happened: it counts while that is on a current branch.
+    What belongs to no message always counts.
+    """
+
+    __tablename__ = "bond_events"
+    __table_args__ = (Index("ix_bond_events_scope", "owner", "user", "character_id"),)
+    id: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=True)
+    owner: Mapped[str] = mapped_column(String(100))
+    user: Mapped[str] = mapped_column(String(200))
+    character_id: Mapped[str] = mapped_column(ForeignKey("characters.id", ondelete="CASCADE"), index=True)
+    # No foreign key: an original may be gone for good while a copy of it is current.
+    message_id: Mapped[str | None] = mapped_column(String(32), index=True)
+    kind: Mapped[str] = mapped_column(String(16))
+    name: Mapped[str] = mapped_column(String(100), default="")
+    numbers: Mapped[dict[str, Any]]
+    note: Mapped[str] = mapped_column(Text, default="")
+    created_at: Mapped[datetime] = mapped_column(default=now)

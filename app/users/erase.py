@@ -15,7 +15,7 @@ from app.db import Database
 from app.services import Services
 from app.sessions.removal import STEP, remove_some
 from app.sessions.store import Scope
-from app.tables import Bond, KeyedCall, Memory, Session, TurnRecord
+from app.tables import Bond, BondEvent, KeyedCall, Memory, Session, TurnRecord
 
 log = logging.getLogger("moodline")
 
@@ -38,6 +38,7 @@ async def erase(services: Services, owner: str, user: str) -> dict[str, int]:
         mine = (Bond.owner == owner, Bond.user == user)
         scopes = [Scope(owner, user, id_) for id_ in await db.scalars(select(Bond.character_id).where(*mine))]
         removed["bonds"] += len(scopes)
+        removed["bond_events"] += await _remove(db, BondEvent, [BondEvent.owner == owner, BondEvent.user == user])
         await db.execute(delete(Bond).where(*mine))
     for scope in scopes:
         services.memories.discard(scope)
@@ -104,6 +105,8 @@ async def _leave_no_log(db: Database) -> None:
                 await driver.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             else:
                 await connection.execution_options(isolation_level="AUTOCOMMIT")
-                await connection.execute(text("VACUUM messages, memories, sessions, traces, bonds, turns, keyed_calls"))
+                await connection.execute(
+                    text("VACUUM messages, memories, sessions, traces, bonds, bond_events, turns, keyed_calls")
+                )
     except SQLAlchemyError as error:
         log.warning("what was erased is gone, but its pages could not be cleared now: %s", error)

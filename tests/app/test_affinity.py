@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -12,9 +12,13 @@ from app.bond.affinity import (
     HIGHEST,
     HYSTERESIS,
     LOWEST,
-    SHOWING_UP,
+    Felt,
+    Moved,
+    Put,
+    Rules,
+    Span,
     Standing,
-    moved,
+    Step,
     replayed,
     stage_of,
     stepped,
@@ -41,8 +45,15 @@ def name_of(affinity: float, current: str = "") -> str:
     return stage.name if stage else ""
 
 
+RULES = Rules(stages=tuple(STAGES))
+
+
+def moved(affinity: float, emotion: np.ndarray, rules: Rules = RULES) -> float:
+    return stepped(replace(strangers(rules), affinity=affinity), Felt(emotion), rules).affinity
+
+
 def test_showing_up_alone_brings_people_closer() -> None:
-    assert moved(10, feeling()) == 10 + SHOWING_UP
+    assert moved(10, feeling()) == 10.5
 
 
 def test_warmth_brings_people_closer_and_anger_and_disgust_push_them_apart() -> None:
@@ -100,24 +111,81 @@ def test_without_stages_there_is_none() -> None:
     assert stage_of(50, [], "friend") is None
 
 
-emotions = st.lists(arrays.arrays(np.float32, 8, elements=st.floats(0, 1, width=32)), max_size=30)
+OWN = Rules(
+    stages=tuple(STAGES),
+    spans={"affinity": Span(20), "trust": Span(1, -5, 5)},
+    feelings={"turn": {"affinity": 1}, "anger": {"affinity": -10, "trust": -2}, "joy": {"trust": 1}},
+    hysteresis=1,
+    inertia=0,
+)
+numbers = st.dictionaries(st.sampled_from(["affinity", "trust", "unknown"]), st.floats(-50, 150), max_size=3)
+steps = st.lists(
+    st.one_of(
+        st.builds(Felt, arrays.arrays(np.float32, 8, elements=st.floats(0, 1, width=32))),
+        st.builds(Moved, numbers),
+        st.builds(Put, numbers),
+    ),
+    max_size=30,
+)
 
 
-def told(standing: Standing) -> tuple[float, str, bytes, int]:
-    return standing.affinity, standing.stage, standing.mood.tobytes(), standing.turns
+def told(standing: Standing) -> tuple[float, str, bytes, int, dict[str, float]]:
+    return standing.affinity, standing.stage, standing.mood.tobytes(), standing.turns, dict(standing.variables)
 
 
-@given(emotions, emotions)
-def test_counting_one_exchange_after_the_other_equals_summing_all_up_anew(
-    before: list[np.ndarray], after: list[np.ndarray]
+def last(*taken: Step, rules: Rules = RULES) -> Standing:
+    return list(replayed(strangers(rules), taken, rules))[-1]
+
+
+@given(steps, steps, st.sampled_from([RULES, OWN]))
+def test_counting_one_step_after_the_other_equals_summing_all_up_anew(
+    before: list[Step], after: list[Step], rules: Rules
 ) -> None:
-    standing = replayed(strangers(), before, STAGES)
-    for emotion in after:
-        standing = stepped(standing, emotion, STAGES)
-    assert told(standing) == told(replayed(strangers(), [*before, *after], STAGES))
-    assert standing.turns == len(before) + len(after)
+    standing = last(*before, rules=rules)
+    for step in after:
+        standing = stepped(standing, step, rules)
+    assert told(standing) == told(last(*before, *after, rules=rules))
+    assert standing.turns == sum(isinstance(step, Felt) for step in [*before, *after])
 
 
-def test_those_who_have_not_met_stand_at_nothing_and_in_no_stage() -> None:
-    assert told(strangers()) == (LOWEST, "", bytes(32), 0)
-    assert stepped(strangers(), feeling(), STAGES).stage == "stranger"
+@given(steps)
+def test_every_number_stays_between_its_bounds(taken: list[Step]) -> None:
+    for standing in replayed(strangers(OWN), taken, OWN):
+        assert 0 <= standing.affinity <= 100
+        assert standing.variables.keys() == {"trust"}
+        assert -5 <= standing.variables["trust"] <= 5
+
+
+def test_those_who_have_not_met_stand_where_the_rules_begin() -> None:
+    assert told(strangers(Rules())) == (LOWEST, "", bytes(32), 0, {})
+    assert told(strangers(OWN)) == (20, "stranger", bytes(32), 0, {"trust": 1})
+
+
+def test_feelings_move_what_the_rules_say() -> None:
+    assert told(last(Felt(feeling(anger=0.5)), rules=OWN))[::4] == (16, {"trust": 0})
+    assert told(last(Felt(feeling(joy=1)), rules=OWN))[::4] == (21, {"trust": 2})
+
+
+def test_what_happens_moves_numbers_and_neither_mood_nor_turns() -> None:
+    standing = last(Felt(feeling(joy=1)), Moved({"affinity": 19, "trust": 9}), rules=OWN)
+    assert (standing.affinity, standing.stage, standing.variables, standing.turns) == (40, "friend", {"trust": 5}, 1)
+    assert standing.mood[0] == 1
+
+
+def test_a_set_affinity_is_in_its_stage_at_once_while_a_falling_one_lingers() -> None:
+    falling = last(Put({"affinity": 81}), Moved({"affinity": -2}))
+    assert (falling.affinity, falling.stage) == (79, "sworn")
+    assert last(Put({"affinity": 81}), Put({"affinity": 79})).stage == "friend"
+
+
+def test_rules_have_another_digest_when_anything_in_them_is_another() -> None:
+    other = [
+        Rules(),
+        replace(RULES, stages=(Stage("friend", 41), Stage("stranger", 0), Stage("sworn", 80))),
+        replace(RULES, spans={"affinity": Span(1)}),
+        replace(RULES, feelings={"turn": {"affinity": 1}}),
+        replace(RULES, hysteresis=4),
+        replace(RULES, inertia=0.5),
+    ]
+    assert len({rules.digest for rules in [RULES, *other]}) == 7
+    assert Rules(stages=tuple(STAGES)).digest == RULES.digest

@@ -7,7 +7,6 @@ import httpx
 import pytest
 from sqlalchemy import select
 
-from app.bond.affinity import SHOWING_UP
 from app.bond.store import lock_bond
 from app.services import Services
 from app.sessions.store import Scope
@@ -15,6 +14,7 @@ from app.tables import Character
 from retrieval.emotion import EMOTIONS
 
 Fixture = Any
+SHOWING_UP = 0.5
 STAGES = [
     {"name": "friend", "affinity": 2, "greeting": "You!"},
     {"name": "stranger", "affinity": 0},
@@ -40,6 +40,7 @@ async def test_before_they_meet_the_bond_is_the_one_they_will_begin_with(
     bond = await read(client)
     calm = dict.fromkeys(EMOTIONS, 0.0)
     expected = {"character": "mira", "user": "ana", "affinity": 0.0, "stage": "stranger", "mood": calm, "turns": 0}
+    expected["variables"] = {}
     assert bond == expected
     assert await rows() == before, "looking is not meeting"
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from sqlalchemy import select
 
+from app.bond.affinity import Rules
 from app.bond.store import lock_bond, replay_bond
 from app.chat.recall import NOT_HERE
 from app.reindex import count_waiting, embed_waiting
@@ -68,8 +69,7 @@ async def bond(services: Services, user: str = "ana") -> tuple[float, str, bytes
         row = (await db.scalars(select(Bond).where(Bond.user == user))).one()
         told = told_bond(row)
         locked = await lock_bond(db, Scope(row.owner, row.user, row.character_id))
-        stages = [Stage("stranger", 0), Stage("friend", 2)]
-        await replay_bond(db, locked, stages)
+        await replay_bond(db, locked, Rules(stages=(Stage("stranger", 0), Stage("friend", 2))))
         assert told_bond(locked) == told
     return told
 

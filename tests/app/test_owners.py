@@ -43,6 +43,20 @@ REQUESTS: dict[str, list[dict[str, Any]]] = {
     "sessions_import_session": [{"params": {"character": "{slug}"}, "content": '{"mes": "Stolen."}'}],
     "sessions_list_sessions": [{"params": {"character": "{slug}"}}, {"params": {"before": "{session_id}"}}],
     "memories_list_memories": [{"params": {"character": "{slug}"}}],
+    "bonds_read": [{"params": {"user": "{user}"}}],
+    "bonds_history": [{"params": {"user": "{user}"}}],
+    "bonds_list_events": [{"params": {"user": "{user}"}}],
+    "bonds_list_bonds": [{"params": {"character": "{slug}"}}],
+    "bonds_change": [
+        {"params": {"user": "{user}"}, "json": {"affinity": 99}},
+        {"params": {"user": "{user}"}, "json": {"affinity": 99, "message_id": "{message_id}"}},
+    ],
+    "bonds_add_event": [
+        {"params": {"user": "{user}"}, "json": {"name": "theft", "changes": {"affinity": 9}}},
+        {"params": {"user": "{user}"}, "json": {"name": "x", "changes": {}, "message_id": "{message_id}"}},
+    ],
+    "bonds_take_back": [{"params": {"user": "{user}"}}],
+    "bonds_try_out": [{"params": {"user": "{user}"}, "json": {"steps": [{"feeling": {"joy": 1}}]}}],
     "memories_change": [{"json": {"text": "stolen", "pinned": True}}],
 }
 """What a route is asked with, where it takes more than its path; a name in braces is an id."""
@@ -53,12 +67,13 @@ NOBODY: Ids = {
     "import_id": "0" * 32,
     "line_id": "987654321",
     "memory_id": "987654321",
+    "event_id": "987654321",
     "session_id": "0" * 32,
     "message_id": "0" * 32,
     "turn_id": "0" * 32,
 }
 ID_LIKE = re.compile(
-    r"(^|[_-])(ids?|slug|character|session|message|turn|memory|parent|leaf|import|before|after)$", re.I
+    r"(^|[_-])(ids?|slug|character|session|message|turn|memory|event|parent|leaf|import|before|after)$", re.I
 )
 NO_IDS = {
     "continue_final_message": "a switch",
@@ -69,6 +84,9 @@ NO_IDS = {
     "stop_token_ids": "of the language model's words",
     "characters_create slug": "the new one's",
     "memories_list_memories before": "a number to go on from",
+    "bonds_list_bonds before": "a number to go on from",
+    "bonds_list_events before": "a number to go on from",
+    "bonds_try_out event": "the name of one that the character's rules have",
 }
 """Fields that look like ids and name nothing that somebody owns."""
 
@@ -128,6 +146,7 @@ async def world(http: httpx.AsyncClient, engine: ScriptedEngine, mira: dict[str,
     upload = await http.post("/api/characters/mira/lines", content=LINES)
     turn = await chat(http, engine)
     session = turn.headers["x-session-id"]
+    gift = await http.post("/api/bonds/mira/events?user=same", json={"name": "gift", "changes": {"affinity": 9}})
     return {
         "user": "same",
         "slug": "mira",
@@ -136,6 +155,7 @@ async def world(http: httpx.AsyncClient, engine: ScriptedEngine, mira: dict[str,
         "line_id": str((await http.get("/api/characters/mira/lines")).json()["items"][0]["id"]),
         "session_id": session,
         "message_id": (await http.get(f"/api/sessions/{session}")).json()["branch"][0]["id"],
+        "event_id": str(gift.json()["event"]["id"]),
         "turn_id": turn.headers["x-moodline-turn"],
         "memory_id": str((await http.get("/api/memories")).json()["items"][0]["id"]),
     }
@@ -265,7 +285,7 @@ async def test_the_owner_itself_is_let_in_by_every_one_of_those_routes(
 async def test_lists_hold_only_ones_own(
     document: dict[str, Any], ana: httpx.AsyncClient, bo: httpx.AsyncClient, ids: Ids
 ) -> None:
-    theirs = {value for name, value in ids.items() if name not in ("line_id", "memory_id")} | {"Pickle"}
+    theirs = {value for name, value in ids.items() if name not in ("line_id", "memory_id", "event_id")} | {"Pickle"}
     lists = [
         path
         for path, methods in document["paths"].items()

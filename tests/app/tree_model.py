@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from sqlalchemy import select
 
-from app.bond.affinity import replayed, strangers
+from app.bond.affinity import Felt, Rules, replayed, strangers
 from app.characters.schemas import Stage
 from app.memory.formation import exchange
 from app.services import Services
@@ -200,7 +200,9 @@ def _bond_agrees(tree: Tree, scope: tuple[str, str]) -> None:
     for _moment, origin, emotion in sorted(felt, key=lambda one: one[0]):
         once.setdefault(origin, emotion)
     stages = [Stage.model_validate(stage) for stage in STAGES]
-    expected, bond = replayed(strangers(), once.values(), stages), tree.bonds[scope]
+    rules = Rules(stages=tuple(stages))
+    *_earlier, expected = replayed(strangers(rules), map(Felt, once.values()), rules)
+    bond = tree.bonds[scope]
     assert (bond.turns, bond.stage) == (expected.turns, expected.stage)
     assert bond.affinity == pytest.approx(expected.affinity, abs=1e-4)
     mood = np.zeros_like(expected.mood) if bond.mood is None else bond.mood

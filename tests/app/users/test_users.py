@@ -20,7 +20,7 @@ from app.db import Database
 from app.main import create_app
 from app.migrate import migrate
 from app.services import Services
-from app.tables import Base, Bond, Character, KeyedCall, Message, Session, TurnRecord
+from app.tables import Base, Bond, BondEvent, Character, KeyedCall, Message, Session, TurnRecord
 from app.users import erase
 from retrieval.cache import BankCache
 
@@ -65,6 +65,9 @@ async def talked(client: httpx.AsyncClient, talk: Talk, services: Services, mira
     await talk("mira", "I was born in Oslo.", "Cold!", user="bo")
     async with services.db.write() as db:
         answer = {"status": 200, "headers": [], "body": b"zanzibar"}
+        bond = (await db.scalars(select(Bond).where(Bond.user == WHO))).one()
+        scope = {"owner": bond.owner, "user": WHO, "character_id": bond.character_id}
+        db.add(BondEvent(**scope, kind="event", name="zanzibar", numbers={"affinity": 3}, note="zanzibar"))
         db.add(KeyedCall(owner="local", key="k", digest="d", **answer))
         if not await db.scalar(select(func.count()).select_from(TurnRecord)):
             session = first.headers["x-session-id"]
@@ -76,7 +79,16 @@ async def talked(client: httpx.AsyncClient, talk: Talk, services: Services, mira
 async def test_who_is_erased_is_in_no_column_of_any_table_and_the_others_are_as_they_were(
     client: httpx.AsyncClient, services: Services
 ) -> None:
-    assert {"sessions", "messages", "memories", "traces", "bonds", "turns", "keyed_calls"} <= await found_in(services)
+    assert {
+        "sessions",
+        "messages",
+        "memories",
+        "traces",
+        "bonds",
+        "bond_events",
+        "turns",
+        "keyed_calls",
+    } <= await found_in(services)
     others = (await client.get("/api/users/export?user=bo")).text.splitlines()[1:]
     answer = await client.delete(f"/api/users?user={WHO}")
     assert answer.status_code == 200, answer.text
