@@ -12,6 +12,7 @@ import aiohttp
 import httpx
 from httpx_aiohttp import AiohttpTransport
 
+from models.bad_words import held_back, spellings
 from models.completion import ABILITIES, QUOTED, Dialect, StreamedReply, refusal, request_body
 from models.engine import EngineBroke, EngineError, EngineRefused, EngineUnavailable, Event, Finish, Sampling
 from models.neutralise import neutralise
@@ -26,6 +27,8 @@ CONTEXT_LENGTH = 8192
 
 STREAMS = 256
 CONNECTIONS = 1000
+LOST = (httpx.HTTPError, httpx.StreamError, aiohttp.ClientError)
+"""What the client raises; the last where a server does not speak HTTP at all."""
 CONNECT_SECONDS = 5.0
 CHECK_SECONDS = 5.0
 FRESH_SECONDS = 1.0
@@ -40,7 +43,7 @@ class UpstreamEngine:
     `begin_seconds` is how long the first piece of a reply may take, `idle_seconds` every later one. Events are read as
     the consumer takes them, so a slow one slows the server and nothing piles up here. `dialect="vllm"` sends sampling
     fields and a `cache_salt` that other servers refuse, and counts tokens with vLLM's own tokenizer; otherwise `count`
-    is `estimate_tokens`.
+    is `estimate_tokens`. None is what the server's list of models says it is.
     """
 
     def __init__(
@@ -50,21 +53,26 @@ class UpstreamEngine:
         api_key: str | None = None,
         *,
         context_length: int | None = None,
-        dialect: Dialect = "openai",
+        dialect: Dialect | None = "openai",
         begin_seconds: float = 120.0,
         idle_seconds: float = 60.0,
     ) -> None:
         self._url = _checked(url)
         self._model = model
         self._context_length = context_length
-        self._dialect: Dialect = dialect
+        self._dialect = dialect
         self._begin_seconds = begin_seconds
         self._idle_seconds = idle_seconds
         self._headers = {"Authorization": f"Bearer {api_key.strip()}"} if api_key and api_key.strip() else {}
-        self._counts = TokenCounts(self._tokenize)
+        self._counts = TokenCounts(self._count)
         self._client: httpx.AsyncClient | None = None
         self._deadlines: set[asyncio.Timeout] = set()
         self._fresh_until = 0.0
+
+    @property
+    def url(self) -> str:
+        """The address it was given, which ends in /v1."""
+        return self._url
 
     @property
     def name(self) -> str:
@@ -83,8 +91,8 @@ class UpstreamEngine:
 
     @property
     def abilities(self) -> frozenset[str]:
-        """What the dialect has."""
-        return ABILITIES[self._dialect]
+        """What the dialect has; before it is known, what every server has."""
+        return ABILITIES[self._dialect or "openai"]
 
     async def start(self) -> None:
         """Connect and look at the server's list of models.
@@ -116,6 +124,8 @@ class UpstreamEngine:
 
     async def count(self, texts: Sequence[str]) -> list[int]:
         """Tokens of each text: vLLM's count, or `estimate_tokens`. Raises `EngineError` when vLLM does not answer."""
+        if not self._dialect:
+            await self._discover()
         if self._dialect != "vllm":
             return [estimate_tokens(text) for text in texts]
         return await self._counts.count([neutralise(text) for text in texts])
@@ -127,9 +137,13 @@ class UpstreamEngine:
 
         Where the server counts no tokens, the prompt's are estimated and each piece of text counts as one.
         """
-        if not self._model:
+        if not self._model or not self._dialect:
             await self._discover()
-        body = request_body(self.name, messages, sampling, dialect=self._dialect, owner=owner)
+        if sampling.bad_words and self._dialect == "vllm":
+            forms = spellings(sampling.bad_words)
+            read = await asyncio.gather(*map(self._tokenize, forms))
+            sampling = held_back(sampling, {form: one["tokens"] for form, one in zip(forms, read, strict=True)})
+        body = request_body(self.name, messages, sampling, dialect=self._dialect or "openai", owner=owner)
         reply = StreamedReply(sampling.stop, include_stop=sampling.include_stop)
         async with self._events(body, session, reply) as events:
             while (event := await self._next(events, reply)) and event.data.strip() != "[DONE]":
@@ -164,8 +178,9 @@ class UpstreamEngine:
     ) -> AsyncIterator[AsyncGenerator[ServerSentEvent, None]]:
         """The events of a streaming answer; the answer is closed on leaving, which makes the server stop."""
         headers = {"X-Session-Id": quote(session, safe="")} if session else {}
-        response = await self._send("POST", f"{self._url}/chat/completions", self._begin_seconds, body, headers)
+        response: httpx.Response | None = None
         try:
+            response = await self._send("POST", f"{self._url}/chat/completions", self._begin_seconds, body, headers)
             kind = response.headers.get("content-type", "")
             if "text/event-stream" not in kind:
                 raise EngineRefused(
@@ -179,7 +194,8 @@ class UpstreamEngine:
             self._fresh_until = 0.0
             raise
         finally:
-            await response.aclose()
+            if response is not None:
+                await response.aclose()
 
     async def _next(
         self, events: AsyncGenerator[ServerSentEvent, None], reply: StreamedReply
@@ -190,7 +206,7 @@ class UpstreamEngine:
             return await self._within(seconds, anext(events, None))
         except TimeoutError as error:
             raise reply.failure(f"nothing came for {seconds:g} seconds") from error
-        except (httpx.HTTPError, httpx.StreamError, EventTooLong) as error:
+        except (*LOST, EventTooLong) as error:
             if reply.reason:
                 return None  # everything was said; only the server's goodbye is missing
             raise reply.failure(str(error) or type(error).__name__) from error
@@ -225,7 +241,7 @@ class UpstreamEngine:
                 await response.aclose()
         except TimeoutError as error:
             raise EngineUnavailable(f"{url} did not answer within {seconds:g} seconds.") from error
-        except httpx.HTTPError as error:
+        except LOST as error:
             reason = str(error) or type(error).__name__
             raise EngineUnavailable(f"{url} can't be reached: {reason}. Is the server running?") from error
         raise refusal(response.status_code, said.decode("utf-8", "replace"))
@@ -236,7 +252,7 @@ class UpstreamEngine:
         try:
             await self._within(seconds, response.aread())
             answer = response.json()
-        except (httpx.HTTPError, TimeoutError) as error:
+        except (*LOST, TimeoutError) as error:
             raise EngineUnavailable(f"{url} broke off its answer: {type(error).__name__}.") from error
         except ValueError as error:
             raise EngineRefused(f"{url} did not answer with JSON. Does the address end in /v1?") from error
@@ -247,7 +263,7 @@ class UpstreamEngine:
         return answer
 
     async def _discover(self) -> None:
-        """Fill in the model's name and context length from `GET /models`."""
+        """Fill in the model's name, the context length and the dialect from `GET /models`."""
         self._fresh_until = 0.0
         try:
             answer = await self._json("GET", f"{self._url}/models", CHECK_SECONDS)
@@ -260,6 +276,7 @@ class UpstreamEngine:
             raise EngineRefused(f"{self._url} does not serve {self._model or 'any model'}; it lists {names}.")
         self._is_there()
         self._model = str(model["id"])
+        self._dialect = self._dialect or ("vllm" if model.get("owned_by") == "vllm" else "openai")
         length = model.get("max_model_len")
         if self._context_length is None and isinstance(length, int) and length > 0:
             self._context_length = length
@@ -267,14 +284,18 @@ class UpstreamEngine:
     def _is_there(self) -> None:
         self._fresh_until = asyncio.get_running_loop().time() + FRESH_SECONDS
 
-    async def _tokenize(self, text: str) -> int:
-        """vLLM's count of one text; its /tokenize lies beside /v1, not below."""
+    async def _tokenize(self, text: str) -> dict[str, Any]:
+        """What vLLM makes of one text, `tokens` and their `count`; its /tokenize lies beside /v1, not below."""
         if not self._model:
             await self._discover()
         body = {"model": self._model, "prompt": text, "add_special_tokens": False}
         answer = await self._json("POST", f"{self._url.removesuffix('/v1')}/tokenize", self._idle_seconds, body)
-        if not isinstance(count := answer.get("count"), int):
+        if not isinstance(answer.get("count"), int):
             raise EngineRefused("The server's /tokenize did not answer with a count. Is it vLLM?")
+        return answer
+
+    async def _count(self, text: str) -> int:
+        count: int = (await self._tokenize(text))["count"]
         return count
 
 

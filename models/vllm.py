@@ -7,9 +7,9 @@ from typing import Any
 import aiohttp
 import httpx
 
-from models.upstream import CONNECTIONS, UpstreamEngine
+from models.upstream import CHECK_SECONDS, CONNECTIONS, UpstreamEngine
 from models.vllm_keeper import VllmKeeper
-from models.vllm_process import Launch
+from models.vllm_process import HEALTH, Launch
 
 
 class VllmEngine(UpstreamEngine):
@@ -40,7 +40,9 @@ class VllmEngine(UpstreamEngine):
     async def check(self) -> None:
         """Raise `EngineUnavailable` unless vLLM can be asked now: how far its start is, or why it ended."""
         self._keeper.check()
-        await super().check()
+        # Its list of models is there for seconds after what computes has died.
+        response = await self._send("GET", HEALTH, CHECK_SECONDS)
+        await response.aclose()
 
     def _connector(self) -> aiohttp.BaseConnector:
         return aiohttp.UnixConnector(str(self._keeper.socket), limit=CONNECTIONS)

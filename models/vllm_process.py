@@ -25,9 +25,11 @@ GUARD = Path(__file__).with_name("vllm_guard.py")
 KEPT_LINES = 400
 """Lines of output that are searched for the reason of a death; a traceback is longer than a screen."""
 LONGEST_LINE = 2**16
+HEALTH = "http://vllm/health"
 POLL_SECONDS = 0.2
 HEALTH_SECONDS = 5.0
 TOOL_PARSERS = (
+    (r"hermes", "hermes"),
     (r"qwen3.?(coder|next|5)", "qwen3_coder"),
     (r"llama.?4", "llama4_pythonic"),
     (r"llama.?3", "llama3_json"),
@@ -128,7 +130,7 @@ class VllmProcess:
         async with httpx.AsyncClient(transport=transport, timeout=HEALTH_SECONDS) as http:
             while self._guard and self._guard.returncode is None:
                 with suppress(httpx.HTTPError):
-                    if (await http.get("http://vllm/health")).status_code == 200:
+                    if (await http.get(HEALTH)).status_code == 200:
                         return True
                 await asyncio.sleep(POLL_SECONDS)
         return False
@@ -174,7 +176,7 @@ def environment(folder: Path, key: str) -> dict[str, str]:
     """What vLLM is started with: ours but for our own settings, and without telling anybody."""
     ours = {name: value for name, value in os.environ.items() if not name.startswith("MOODLINE_")}
     return (
-        {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
+        {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "VLLM_HOST_IP": "127.0.0.1"}
         | ours
         | {
             "VLLM_API_KEY": key,  # not on the command line, which anybody can read

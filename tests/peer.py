@@ -55,7 +55,7 @@ class Peer:
             await self._answer(send, self.status if self.models is None else 200, json.dumps(self.models).encode())
         elif scope["path"] == "/tokenize" and self.tokenizing:
             answer = await self.tokenizing(json.loads(body))
-            await self._answer(send, 200, json.dumps(answer).encode())
+            await self._answer(send, self.status if self.models is None else 200, json.dumps(answer).encode())
         elif scope["path"] == "/v1/chat/completions":
             self.asked.append(json.loads(body))
             self.heads.append(head)
@@ -96,11 +96,12 @@ class Peer:
 
 
 @asynccontextmanager
-async def serve_peer() -> AsyncIterator[Peer]:
-    """A peer behind a real socket."""
+async def serve_peer(port: int = 0) -> AsyncIterator[Peer]:
+    """A peer behind a real socket, at `port` or a free one."""
     app = Peer()
     listener = socket.socket()
-    listener.bind(("127.0.0.1", 0))
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind(("127.0.0.1", port))
     config = uvicorn.Config(app, log_config=None, lifespan="off", timeout_graceful_shutdown=1)  # type: ignore[arg-type]
     server = uvicorn.Server(config)
     task = asyncio.create_task(server.serve(sockets=[listener]))

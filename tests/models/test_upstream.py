@@ -316,6 +316,45 @@ async def test_an_error_event_in_the_middle_breaks_the_reply(peer: Peer, engine:
         await anext(stream)
 
 
+@pytest.mark.parametrize("code", [429, 500, 400])
+async def test_whatever_goes_wrong_after_the_first_word_breaks_the_reply(
+    peer: Peer, engine: UpstreamEngine, code: int
+) -> None:
+    peer.chunks = [*reply("half")[:2], event({"error": {"message": "no more", "type": "x", "code": code}})]
+    stream = engine.stream(HELLO, Sampling())
+    assert await anext(stream) == "half"
+    with pytest.raises(EngineBroke, match="no more"):
+        await anext(stream)
+
+
+async def test_a_server_that_is_slow_is_listened_to_as_long_as_it_speaks(peer: Peer, engine: UpstreamEngine) -> None:
+    first, *pieces = reply(*"slow")
+    peer.chunks = [first, *[part for piece in pieces for part in (0.3, piece)]]
+    assert (await say(engine))[0] == "slow"
+
+
+async def test_bytes_that_are_not_what_they_claim_are_a_failure(peer: Peer, engine: UpstreamEngine) -> None:
+    peer.headers = {"content-type": "text/event-stream", "content-encoding": "gzip"}
+    peer.chunks = [b"this was never compressed"]
+    with pytest.raises(EngineUnavailable):
+        await say(engine)
+
+
+async def test_a_server_of_another_protocol_is_a_failure() -> None:
+    async def greet(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"SSH-2.0-OpenSSH_9.6\r\n")
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(greet, "127.0.0.1", 0) as server:
+        engine = UpstreamEngine(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1", "mira")
+        with pytest.raises(EngineUnavailable, match="can't be reached"):
+            await engine.start()
+        with pytest.raises(EngineUnavailable):
+            await say(engine)
+        await engine.close()
+
+
 async def test_an_error_event_before_any_text_is_like_an_http_error(peer: Peer, engine: UpstreamEngine) -> None:
     peer.chunks = [event({"error": {"message": "maximum context length is 10", "code": 400}}), DONE]
     with pytest.raises(PromptTooLong):

@@ -37,7 +37,11 @@ def called(*parts: dict[str, Any]) -> list[bytes]:
 
 
 async def test_a_dialect_has_what_its_servers_take(engine: UpstreamEngine, peer: Peer) -> None:
-    peer.chunks = [*reply("x")]
+    async def tokenizing(body: dict[str, Any]) -> dict[str, Any]:
+        tokens = [9] if body["prompt"] == " sea" else [7, 8]
+        return {"tokens": tokens, "count": len(tokens)}
+
+    peer.chunks, peer.tokenizing = reply("x"), tokenizing
     asked = {
         "logprobs": 3,
         "logit_bias": ((5, -1.5),),
@@ -65,6 +69,7 @@ async def test_a_dialect_has_what_its_servers_take(engine: UpstreamEngine, peer:
     if "min_tokens" in engine.abilities:
         assert engine.abilities == OPTIONAL
         expected |= {"min_tokens": 4, "bad_words": ["sea"], "stop_token_ids": [2], "include_stop_str_in_output": True}
+        expected |= {"logit_bias": {"5": -1.5, "9": -100.0}}
     else:
         assert engine.abilities == {"logprobs", "logit_bias", "response_format", "tools"}
     assert sent == expected
@@ -143,3 +148,16 @@ async def test_what_a_server_sends_in_another_form_breaks_nothing(
     events = await say(engine, logprobs=1, tools=Tools((WEATHER,)))
     assert "".join(event for event in events if isinstance(event, str)) == "xy"
     assert isinstance(events[-1], Finish)
+
+
+@pytest.mark.parametrize(("owner", "taken"), [("vllm", True), ("organization-owner", False)])
+async def test_the_dialect_is_seen_in_the_list_of_models(peer: Peer, owner: str, taken: bool) -> None:
+    peer.models = {"data": [{"id": "mira", "owned_by": owner}]}
+    peer.chunks = reply("x")
+    engine = UpstreamEngine(f"{peer.address}/v1", dialect=None)
+    await engine.start()
+    assert ("top_k" in engine.abilities) == taken
+    async for _ in engine.stream(HELLO, Sampling(top_k=3), owner="ana"):
+        pass
+    assert ("top_k" in peer.asked[0], "cache_salt" in peer.asked[0]) == (taken, taken)
+    await engine.close()
