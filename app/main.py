@@ -11,6 +11,7 @@ from fastapi import FastAPI
 
 from app import __doc__ as about
 from app import health, http, openapi, services
+from app.bond.judge import keep_judged
 from app.bond.router import router as bonds
 from app.characters.router import router as characters
 from app.chat.native import router as native
@@ -38,7 +39,7 @@ def create_app(parts: Services) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        tasks = [asyncio.create_task(work(parts)) for work in (services.start, keep_embedded, keep_pruned)]
+        tasks = [asyncio.create_task(work(parts)) for work in (services.start, keep_embedded, keep_judged, keep_pruned)]
         try:
             yield
         finally:

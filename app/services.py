@@ -31,7 +31,8 @@ log = logging.getLogger("moodline")
 
 @dataclass(frozen=True)
 class Services:
-    """Long-lived parts of one server process. `wake` tells the background embedder that rows wait for vectors."""
+    """Long-lived parts of one server process. `wake` tells the background embedder that rows wait for vectors,
+    `unjudged` the judge of bonds that an exchange may wait for it."""
 
     settings: Settings
     db: Database
@@ -42,6 +43,7 @@ class Services:
     admission: Admission
     limits: Limits = field(default_factory=Limits)
     wake: asyncio.Event = field(default_factory=asyncio.Event)
+    unjudged: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
     def recipe(self) -> str:

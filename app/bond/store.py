@@ -20,6 +20,8 @@ from app.bond.affinity import Felt, Moved, Put, Rules, Standing, Step, replayed,
 from app.sessions.store import Scope, branch_ids
 from app.tables import Bond, BondEvent, Floats, Message, Session, now
 
+WAITING = "waiting"
+"""The kind of an event that is yet to be judged; it changes nothing."""
 Counts = Callable[[type[Message]], ColumnElement[bool]]
 """Which messages count."""
 
@@ -149,7 +151,9 @@ async def _happened(db: AsyncSession, scope: Scope, since: datetime | None, coun
     """What moved the bond and was not said; what belongs to a message counts while that or a copy of it does."""
     said = aliased(Message)
     there = exists().where(or_(said.id == BondEvent.message_id, said.origin_id == BondEvent.message_id), counts(said))
-    query = select(BondEvent).where(*events_of(scope), or_(BondEvent.message_id.is_(None), there))
+    query = select(BondEvent).where(
+        *events_of(scope), BondEvent.kind != WAITING, or_(BondEvent.message_id.is_(None), there)
+    )
     if since is not None:
         query = query.where(BondEvent.created_at > since)
     rows = await db.scalars(query.order_by(BondEvent.created_at, BondEvent.id))

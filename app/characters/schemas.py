@@ -52,7 +52,8 @@ class BondRules(Body):
     """What moves the bond between this character and a user.
 
     `feelings` has points for every exchange (`turn`) and for each emotion in what the user said, `events` for what an
-    app tells of. A stage once reached is left `hysteresis` below its affinity; `inertia` is the share of the mood that
+    app tells of. With `judged` the language model judges each exchange after it and adds at most so many points to each
+    number. A stage once reached is left `hysteresis` below its affinity; `inertia` is the share of the mood that
     stays from one exchange to the next.
     """
 
@@ -62,6 +63,7 @@ class BondRules(Body):
     variables: dict[Name, Variable] = Field(default={}, max_length=50)
     feelings: dict[Cause, Deltas] = Field(default={})
     events: dict[Name, Deltas] = Field(default={}, max_length=200)
+    judged: Annotated[int, Field(ge=1, le=100), WHOLE] | None = None
 
     @model_validator(mode="after")
     def _numbers_are_known(self) -> Self:

@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import ScalarSelect, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.bond.judge import expect_judgement
 from app.bond.rules import rules_of
 from app.bond.store import count_exchange, lock_bond
 from app.chat import progress
@@ -58,6 +59,8 @@ async def remember(services: Services, turn: Turn, speeches: Sequence[Speech], o
             await _place_memory(db, turn, memory, before, grown)
             await _count(db, turn, session, grown, bond)
             await _touch_recalled(db, turn)
+            if turn.known.character.bond.judged:
+                expect_judgement(db, turn.known.scope, grown.answers[0].id)
             ids = {"message_id": grown.said.id, "reply_id": grown.answers[0].id}
             await progress.end(db, turn.id, speeches[0], outcome, **ids)
             db.add(
@@ -71,6 +74,7 @@ async def remember(services: Services, turn: Turn, speeches: Sequence[Speech], o
             )
     if len(grown.fresh) > 1 or len(speeches) > 1 or memory.encoder != services.recipe:
         services.wake.set()
+    services.unjudged.set()
 
 
 async def _grow(db: AsyncSession, turn: Turn, session: Session, speeches: Sequence[Speech], outcome: Outcome) -> Grown:

@@ -29,9 +29,9 @@ class ArchiveError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Happened:
-    """What moved the bond after a message: an `event` adds `numbers`, a `set` puts them in place."""
+    """What moved the bond after a message: an `event`, or what was `judged`, adds `numbers`, a `set` puts them."""
 
-    kind: Literal["event", "set"]
+    kind: str
     name: str
     numbers: Mapping[str, float]
     note: str = ""
@@ -104,7 +104,7 @@ class _Head(BaseModel):
 
 
 class _Happened(BaseModel):
-    kind: Literal["event", "set"]
+    kind: Literal["event", "set", "judged"]
     name: Annotated[str, StringConstraints(max_length=100), STORABLE] = ""
     numbers: Annotated[dict[Annotated[Short, STORABLE], FiniteFloat], Field(max_length=51)]
     note: Annotated[str, StringConstraints(max_length=2_000), STORABLE] = ""

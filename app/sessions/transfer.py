@@ -10,7 +10,7 @@ import numpy as np
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.bond.store import events_of, lock_bond
+from app.bond.store import WAITING, events_of, lock_bond
 from app.memory.waiting import form_missing
 from app.sessions import change
 from app.sessions.archive import Archive, Happened, Told
@@ -103,7 +103,9 @@ def _rows(archive: Archive, session_id: str, present: datetime) -> dict[str, Mes
 async def _happened(db: AsyncSession, session: Session) -> dict[str, list[BondEvent]]:
     """What moved the bond after messages of a session, by their originals."""
     originals = select(func.coalesce(Message.origin_id, Message.id)).where(Message.session_id == session.id)
-    events = select(BondEvent).where(*events_of(scope_of(session)), BondEvent.message_id.in_(originals))
+    events = select(BondEvent).where(
+        *events_of(scope_of(session)), BondEvent.message_id.in_(originals), BondEvent.kind != WAITING
+    )
     found: dict[str, list[BondEvent]] = defaultdict(list)
     for row in await db.scalars(events.order_by(BondEvent.created_at, BondEvent.id)):
         found[row.message_id or ""].append(row)
@@ -136,10 +138,7 @@ def _told(row: Message, happened: Sequence[BondEvent]) -> Told:
         origin=row.origin_id,
         emotion=None if row.emotion is None else tuple(row.emotion.tolist()),
         deleted_at=row.deleted_at,
-        happened=tuple(
-            Happened("set" if one.kind == "set" else "event", one.name, one.numbers, one.note, one.created_at)
-            for one in happened
-        ),
+        happened=tuple(Happened(one.kind, one.name, one.numbers, one.note, one.created_at) for one in happened),
     )
 
 

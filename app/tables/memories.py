@@ -77,6 +77,8 @@ class Bond(Base):
 class BondEvent(Base):
     """Something that moved a bond and was not said: an `event` adds `numbers`, a `set` puts them in place.
 
+    What was `judged` by the language model adds, too; what is `waiting` to be judged changes nothing.
+
     `message_id` is the original of the message after which it happened: it counts while that is on a current branch.
     What belongs to no message always counts.
     """

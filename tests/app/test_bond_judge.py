@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import httpx
+import pytest
+from sqlalchemy import select
+
+from app.bond.judge import judge_waiting
+from app.check.everything import everything
+from app.services import Services
+from app.tables import BondEvent
+from models.engine import EngineUnavailable
+from models.scripted import ScriptedEngine
+
+Fixture = Any
+RULES = {"judged": 5, "variables": {"trust": {"least": -100}}, "feelings": {"turn": {"affinity": 0}}}
+
+
+@pytest.fixture(autouse=True)
+async def _stored(client: httpx.AsyncClient, mira: dict[str, Any]) -> None:
+    assert (await client.post("/api/characters", json=mira | {"bond": RULES})).status_code == 201
+
+
+async def bond(client: httpx.AsyncClient) -> dict[str, Any]:
+    found: dict[str, Any] = (await client.get("/api/bonds/mira", params={"user": "ana"})).json()
+    return found
+
+
+async def kinds(services: Services) -> list[str]:
+    async with services.db.read() as db:
+        return list(await db.scalars(select(BondEvent.kind).order_by(BondEvent.id)))
+
+
+async def test_an_exchange_is_judged_after_the_turn_by_the_language_model(
+    client: httpx.AsyncClient, talk: Fixture, services: Services, engine: ScriptedEngine
+) -> None:
+    await talk("mira", "I mended your boat over night.", "You did?")
+    before = await bond(client)
+    assert await kinds(services) == ["waiting"]
+    assert (await client.get("/api/bonds/mira/history?user=ana")).json()["total"] == 1, "what waits is no step yet"
+    engine.replies.append('{"reason": "He worked all night.", "affinity": 4, "trust": 99}')
+    assert await judge_waiting(services) == 1
+    after = await bond(client)
+    assert after["affinity"] == pytest.approx(before["affinity"] + 4, abs=0.011)
+    assert after["variables"] == {"trust": 5}, "never more than the author allows"
+    asked = engine.asked[-1]
+    assert "mends nets" in asked.messages[0].content
+    assert asked.messages[1].content == "ana: I mended your boat over night.\nMira: You did?"
+    event = (await client.get("/api/bonds/mira/events?user=ana")).json()[0]
+    assert (event["kind"], event["note"]) == ("judged", "He worked all night.")
+    assert await judge_waiting(services) == 0
+    assert await everything(services.db) == {}
+    # Another try of the reply: what was judged of the first one counts no more.
+    await talk("mira", "I mended your boat over night.", "Why?")
+    assert (await bond(client))["variables"] == {"trust": 0}
+
+
+async def test_the_grammar_of_an_answer_has_the_numbers_and_their_bounds(
+    talk: Fixture, services: Services, engine: ScriptedEngine
+) -> None:
+    await talk("mira", "Hello.")
+    engine.replies.append("{}")
+    await judge_waiting(services)
+    wanted = engine.asked[-1].sampling.response_format
+    assert wanted is not None
+    schema = wanted["json_schema"]["schema"]
+    assert schema["required"] == ["reason", "affinity", "trust"]
+    assert schema["properties"]["trust"] == {"type": "integer", "minimum": -5, "maximum": 5}
+    json.dumps(wanted)
+
+
+async def test_an_answer_that_can_not_be_read_changes_nothing_and_is_not_asked_for_again(
+    client: httpx.AsyncClient, talk: Fixture, services: Services, engine: ScriptedEngine
+) -> None:
+    await talk("mira", "Hello.")
+    before = await bond(client)
+    engine.replies.append("She likes him more now.")
+    assert await judge_waiting(services) == 1
+    assert await bond(client) == before
+    assert await kinds(services) == ["judged"]
+
+
+async def test_while_there_is_no_language_model_exchanges_wait(
+    talk: Fixture, services: Services, engine: ScriptedEngine
+) -> None:
+    await talk("mira", "Hello.")
+    engine.replies.append(EngineUnavailable("away"))
+    with pytest.raises(EngineUnavailable):
+        await judge_waiting(services)
+    assert await kinds(services) == ["waiting"]
+
+
+async def test_what_nobody_wants_judged_any_more_waits_no_longer(
+    client: httpx.AsyncClient, mira: dict[str, Any], talk: Fixture, services: Services
+) -> None:
+    await talk("mira", "Hello.")
+    plain = {key: value for key, value in mira.items() if key not in ("slug", "lore")}
+    await client.put("/api/characters/mira", json=plain, headers={"If-Match": "*"})
+    await judge_waiting(services)
+    assert await kinds(services) == []
