@@ -17,7 +17,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, delete, func, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.bond.store import lock_bond
+from app.bond.store import hold_bond
 from app.chat import progress
 from app.db import Database
 from app.services import Services
@@ -160,8 +160,8 @@ async def _some_of_a_character(db: AsyncSession, old: ColumnElement[bool]) -> di
 
 
 async def _lock(db: AsyncSession, session_id: str) -> None:
-    """As turns do first."""
+    """As turns do first; of a user who was erased meanwhile there is nothing to lock."""
     session = await db.get(Session, session_id)
     if session is not None:
-        await lock_bond(db, Scope(session.owner, session.user, session.character_id))
+        await hold_bond(db, Scope(session.owner, session.user, session.character_id))
         db.expunge(session)

@@ -55,14 +55,18 @@ async def read_bond(db: AsyncSession, scope: Scope, rules: Rules) -> BondState:
 
 async def lock_bond(db: AsyncSession, scope: Scope) -> Bond:
     """The bond's row, made if need be, locked until the transaction ends: two turns at once both count."""
-    locked = _query(scope).with_for_update().execution_options(populate_existing=True)
-    bond = await db.scalar(locked)
+    bond = await hold_bond(db, scope)
     if bond is not None:
         return bond
     fields = {"owner": scope.owner, "user": scope.user, "character_id": scope.character_id}
     insert = postgresql_insert if db.get_bind().dialect.name == "postgresql" else sqlite_insert
     await db.execute(insert(Bond).values(**fields).on_conflict_do_nothing())
-    return (await db.scalars(locked)).one()
+    return (await db.scalars(_locked(scope))).one()
+
+
+async def hold_bond(db: AsyncSession, scope: Scope) -> Bond | None:
+    """The bond's row as `lock_bond` gives it, None where there is none: who only tidies up makes nobody known again."""
+    return await db.scalar(_locked(scope))
 
 
 async def count_exchange(db: AsyncSession, bond: Bond, emotion: Floats, rules: Rules) -> None:
@@ -204,6 +208,10 @@ def events_of(scope: Scope) -> tuple[ColumnElement[bool], ...]:
 
 def _mine(scope: Scope) -> tuple[ColumnElement[bool], ...]:
     return (Session.owner == scope.owner, Session.user == scope.user, Session.character_id == scope.character_id)
+
+
+def _locked(scope: Scope) -> Select[Bond]:
+    return _query(scope).with_for_update().execution_options(populate_existing=True)
 
 
 def _query(scope: Scope) -> Select[Bond]:

@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, and_, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.bond.rules import rules_of
-from app.bond.store import lock_bond, replay_bond
+from app.bond.store import hold_bond, replay_bond
 from app.characters.schemas import CharacterFields
 from app.memory.formation import importance
 from app.services import Services
@@ -38,7 +38,9 @@ async def feel_unfelt(services: Services, memories: Sequence[Memory]) -> None:
 
 
 async def _count(db: AsyncSession, scope: Scope, heard: list[tuple[str, str, Floats]]) -> None:
-    bond = await lock_bond(db, scope)
+    bond = await hold_bond(db, scope)
+    if bond is None:
+        return  # the user was erased meanwhile
     for name, text, emotion in heard:
         await db.execute(update(Message).where(_unfelt({name})).values(emotion=emotion))
         # Unless a person has said meanwhile how much it matters.

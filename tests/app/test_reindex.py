@@ -18,7 +18,7 @@ from app.errors import Unavailable
 from app.main import create_app
 from app.reindex import count_waiting, embed_waiting, keep_embedded
 from app.services import Services
-from app.tables import Bond, Character, Floats, Line, Memory
+from app.tables import Bond, Character, Floats, Line, Memory, Message
 from models.scripted import ScriptedEngine
 from retrieval.emotion import EMOTIONS
 from retrieval.encoder import Encoder, Vectors
@@ -333,6 +333,18 @@ async def test_a_memory_is_heard_anew_as_the_turn_heard_it_and_an_edited_one_by_
     edited = await client.patch(f"/api/memories/{memory['id']}", json={"text": f"Mira: {answer}"})
     assert edited.status_code == 200, edited.text
     assert EMOTIONS[int((await anew()).argmax())] == "anger"
+
+
+async def test_hearing_what_was_said_makes_nobody_known_again_who_was_erased(services: Services, talk: Fixture) -> None:
+    await talk("mira", "We won!")
+    async with services.db.write() as db:
+        await db.execute(update(Message).values(emotion=None))
+        await db.execute(update(Memory).values(encoder="of yore"))
+        await db.execute(delete(Bond))
+    await embed_waiting(services)
+    assert await count_waiting(services) == 0
+    async with services.db.read() as db:
+        assert list(await db.scalars(select(Bond.user))) == []
 
 
 class Gloomy:

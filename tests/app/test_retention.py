@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import delete, func, insert, select, update
 
 from app.bond.store import lock_bond
 from app.check.everything import everything
@@ -84,6 +84,21 @@ async def test_what_is_restored_while_it_is_about_to_go_stays(
         await settle(db, scope_of(session), session)
     assert await pruning == {}
     assert await count(services, Message, Message.session_id == talked[0], Message.active) == 2
+
+
+async def test_pruning_makes_nobody_known_again_who_was_erased(
+    client: httpx.AsyncClient, services: Services, talked: list[str]
+) -> None:
+    """An erasure that has come to its end after the pruner found what is due."""
+    for session in talked[:2]:
+        assert (await client.delete(f"/api/sessions/{session}", headers={"If-Match": "*"})).status_code == 204
+    await ago(services, Session, "deleted_at", 8, Session.deleted_at.is_not(None))
+    await ago(services, Message, "deleted_at", 8, Message.session_id == talked[2])
+    async with services.db.write() as db:
+        await db.execute(delete(Bond))
+    week = services.settings.model_copy(update={"deleted_days": 7})
+    assert (await prune(services.db, week))["sessions"] == 2
+    assert await count(services, Bond) == 0
 
 
 async def test_a_copy_of_a_message_that_is_gone_keeps_its_memory(services: Services, talked: list[str]) -> None:
