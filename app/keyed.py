@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, delete, select, update
+from sqlalchemy import ColumnElement, delete, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -95,9 +95,19 @@ async def live(db: AsyncSession, call: Call) -> None:
 
 
 async def prune(db: AsyncSession, hours: float) -> None:
-    """Forget calls that were made long ago."""
-    before = now() - timedelta(hours=hours)
-    await db.execute(delete(KeyedCall).where(KeyedCall.created_at < before, KeyedCall.seen_at < now() - LOST))
+    """Forget calls that were made long ago. What somebody else holds is left to the next time."""
+    old = (KeyedCall.created_at < now() - timedelta(hours=hours), KeyedCall.seen_at < now() - LOST)
+    names = select(KeyedCall.owner, KeyedCall.key).where(*old).order_by(KeyedCall.owner, KeyedCall.key)
+    held = names.with_for_update(skip_locked=True)
+    await db.execute(delete(KeyedCall).where(tuple_(KeyedCall.owner, KeyedCall.key).in_(held)))
+
+
+async def forget(db: AsyncSession, owner: str) -> int:
+    """Forget an owner's calls that were answered; returns how many. Whose words an answer holds is not told by it."""
+    answered = select(KeyedCall.key).where(KeyedCall.owner == owner, KeyedCall.status.is_not(None))
+    held = answered.order_by(KeyedCall.key).with_for_update()
+    gone = await db.execute(delete(KeyedCall).where(KeyedCall.owner == owner, KeyedCall.key.in_(held)))
+    return int(gone.rowcount)  # type: ignore[attr-defined]
 
 
 async def _take_over(db: AsyncSession, row: KeyedCall) -> None:

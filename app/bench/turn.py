@@ -24,6 +24,7 @@ from sqlalchemy import select
 
 from app.characters.samples import add_samples
 from app.characters.store import find
+from app.chat import progress
 from app.chat.ask import Turn
 from app.chat.protocol import ChatMessage, ChatRequest, Extensions
 from app.chat.reading import read_ask
@@ -132,6 +133,8 @@ async def _time_turn(parts: Services, talk: Talk, said: str, numbers: Numbers) -
     prepared = time.perf_counter()
     talk.session_id = turn.session_id
     speech = Speech()
+    async with parts.db.write() as db:
+        await progress.begin(db, turn, "say", None)
     async with aclosing(take_turn(parts, turn, [speech])) as pieces:
         async for _piece in pieces:
             pass

@@ -24,14 +24,17 @@ WAITING = "waiting"
 """The kind of an event that is yet to be judged; it changes nothing."""
 Counts = Callable[[type[Message]], ColumnElement[bool]]
 """Which messages count."""
+CHANGES_MEANWHILE = 1000
+"""By which a bond's `memory_revision` may have been raised since it was seen."""
 
 
 @dataclass(frozen=True, slots=True)
 class BondState:
-    """The bond as a turn finds it."""
+    """The bond as a turn finds it; `id` is None for one that is not there yet."""
 
     standing: Standing
     memory_revision: int
+    id: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +53,7 @@ async def read_bond(db: AsyncSession, scope: Scope, rules: Rules) -> BondState:
     if row is None:
         return BondState(strangers(rules), 0)
     standing = _kept(row, rules) or await _summed(db, scope, row.base, rules, _current)
-    return BondState(standing, row.memory_revision)
+    return BondState(standing, row.memory_revision, row.id)
 
 
 async def lock_bond(db: AsyncSession, scope: Scope) -> Bond:
@@ -67,6 +70,18 @@ async def lock_bond(db: AsyncSession, scope: Scope) -> Bond:
 async def hold_bond(db: AsyncSession, scope: Scope) -> Bond | None:
     """The bond's row as `lock_bond` gives it, None where there is none: who only tidies up makes nobody known again."""
     return await db.scalar(_locked(scope))
+
+
+async def hold_seen(db: AsyncSession, scope: Scope, seen: BondState) -> bool:
+    """Whether a bond that was seen a moment ago is there still, and stays until the transaction ends.
+
+    SQLite gives ids out again, so one that was made anew is told by its `memory_revision`, which begins at random.
+    """
+    if seen.id is None:
+        return True
+    raised = Bond.memory_revision.between(seen.memory_revision, seen.memory_revision + CHANGES_MEANWHILE)
+    same = select(Bond.id).where(*_of(scope), Bond.id == seen.id, raised)
+    return await db.scalar(same.with_for_update(read=True)) is not None
 
 
 async def count_exchange(db: AsyncSession, bond: Bond, emotion: Floats, rules: Rules) -> None:
@@ -91,7 +106,7 @@ async def bond_on(db: AsyncSession, scope: Scope, session_id: str, last_id: str 
     def counts(one: type[Message]) -> ColumnElement[bool]:
         return or_(and_(one.active, one.session_id != session_id), one.id.in_(path))
 
-    return BondState(await _summed(db, scope, row.base, rules, counts), row.memory_revision)
+    return BondState(await _summed(db, scope, row.base, rules, counts), row.memory_revision, row.id)
 
 
 async def replay_bond(db: AsyncSession, bond: Bond, rules: Rules) -> None:
@@ -215,6 +230,8 @@ def _locked(scope: Scope) -> Select[Bond]:
 
 
 def _query(scope: Scope) -> Select[Bond]:
-    return select(Bond).where(
-        Bond.owner == scope.owner, Bond.user == scope.user, Bond.character_id == scope.character_id
-    )
+    return select(Bond).where(*_of(scope))
+
+
+def _of(scope: Scope) -> tuple[ColumnElement[bool], ...]:
+    return (Bond.owner == scope.owner, Bond.user == scope.user, Bond.character_id == scope.character_id)

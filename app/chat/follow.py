@@ -10,6 +10,7 @@ from app.chat import progress
 from app.chat.progress import TurnOut
 from app.chat.running import Running
 from app.chat.under_way import UnderWay
+from app.errors import NotFound
 from app.services import Services
 from app.tables import now
 
@@ -28,23 +29,37 @@ class More:
 
 
 async def follow(
-    services: Services, under_way: UnderWay, owner: str, turn_id: str, at: int = 0, begun: Running | None = None
+    services: Services,
+    under_way: UnderWay,
+    owner: str,
+    turn_id: str,
+    at: int = 0,
+    begun: Running | None = None,
+    seen: TurnOut | None = None,
 ) -> AsyncGenerator[More | TurnOut, None]:
     """What a turn says after its first `at` characters, then how it ended; raises `NotFound`.
 
-    Whoever has `begun` it hands it over: it may be over before anyone follows, and then only a stored one is found.
+    Whoever has `begun` it hands it over: it may be over before anyone follows, and then only a stored one is found. One
+    that was `seen`, and is erased while it is followed, has an end as well.
     """
     running = begun or under_way.find(owner, turn_id)
     if running:
         async for more in _follow_here(running, at):
             at = more.at
             yield more
-        if not running.begun:
-            yield draft(running)
+        seen = draft(running)
+        if not running.speech.begun:
+            yield seen
             return
     looks = 0
     while True:
-        out = await tell(services, under_way, owner, turn_id)
+        try:
+            seen = out = await tell(services, under_way, owner, turn_id)
+        except NotFound:
+            if seen is None:
+                raise
+            yield progress.taken_away(seen)
+            return
         if len(out.text) > at or looks * LOOK_EVERY > QUIET_SECONDS:
             yield More(out.text[at:], max(at, len(out.text)))
             at, looks = max(at, len(out.text)), 0

@@ -51,8 +51,8 @@ async def take(
     gone = leave_of(services, body.on_disconnect, stateful=ask.store, keyed=key is not None)
     running = under_way.begin(turn, speeches, source, gone, mode=body.mode, key=key)
     headers = {"x-session-id": session_id} | ({"x-moodline-turn": turn.id} if ask.store else {})
-    if running.begun:
-        await running.begun
+    if running.speech.begun:
+        await running.speech.begun
     if body.stream:
         steps = follow(services, under_way, caller.owner, turn.id, begun=running)
         return EventStream(told(turn.id, session_id, body.mode, steps), steps, headers)

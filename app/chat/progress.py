@@ -8,12 +8,13 @@ from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from pydantic import BaseModel, Field
-from sqlalchemy import delete, select, update
+from sqlalchemy import Select, delete, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.bond.store import hold_seen
 from app.chat.ask import Mode, Outcome, Turn
 from app.chat.speak import Speech
-from app.errors import NotFound
+from app.errors import AppError, Conflict, NotFound
 from app.http import engine_status
 from app.tables import KeyedCall, TurnRecord, now
 from models.engine import EngineError
@@ -51,7 +52,13 @@ class Beat:
 
 
 async def begin(db: AsyncSession, turn: Turn, mode: Mode, key: str | None) -> None:
-    """A turn begins. `key` is the `Idempotency-Key` of the call that asked for it."""
+    """A turn begins: while its row is there, what it says may be stored.
+
+    `key` is the `Idempotency-Key` of the call that asked for it. Rows are locked in one order by everyone: bond, turns,
+    what was said, keyed calls. Raises `Conflict`: the user was erased since the turn was prepared.
+    """
+    if not await hold_seen(db, turn.known.scope, turn.known.bond):
+        raise erased()
     owner = turn.ask.caller.owner
     db.add(TurnRecord(id=turn.id, owner=owner, user=turn.known.scope.user, session_id=turn.session_id, mode=mode))
     if key:
@@ -64,6 +71,13 @@ async def beat(db: AsyncSession, beats: Iterable[Beat]) -> None:
     for one in sorted(beats, key=lambda one: one.id):
         running = (TurnRecord.id == one.id, TurnRecord.state == "running")
         await db.execute(update(TurnRecord).where(*running).values(text=one.text, seen_at=now()))
+
+
+async def hold(db: AsyncSession, turn_id: str) -> None:
+    """Lock a turn's row, before anything of it is stored; raises `Conflict` where an erasure has taken it away."""
+    row = select(TurnRecord.id).where(TurnRecord.id == turn_id)
+    if await db.scalar(row.with_for_update()) is None:
+        raise erased()
 
 
 async def end(db: AsyncSession, turn_id: str, speech: Speech, outcome: Outcome, **ids: str) -> None:
@@ -82,22 +96,43 @@ async def read(db: AsyncSession, owner: str, turn_id: str) -> TurnRecord:
     return row
 
 
-async def wished_over(db: AsyncSession, turn_ids: Sequence[str]) -> list[str]:
-    """Those of the turns that somebody cancelled."""
-    return list(await db.scalars(select(TurnRecord.id).where(TurnRecord.id.in_(turn_ids), TurnRecord.cancel)))
+async def wishes(db: AsyncSession, turn_ids: Sequence[str]) -> dict[str, bool]:
+    """Of each of the turns that is still there, whether somebody cancelled it."""
+    query = select(TurnRecord.id, TurnRecord.cancel).where(TurnRecord.id.in_(turn_ids))
+    return {row.id: row.cancel for row in await db.execute(query)}
+
+
+async def forget(db: AsyncSession, owner: str, user: str) -> int:
+    """Take away a user's turns, and with their rows the leave to store anything of them; returns how many."""
+    mine = select(TurnRecord.id).where(TurnRecord.owner == owner, TurnRecord.user == user)
+    return await _remove(db, mine.order_by(TurnRecord.id).with_for_update())
 
 
 async def prune(db: AsyncSession, hours: float) -> None:
-    """Forget turns that ended long ago; the conversations stay."""
-    before = now() - timedelta(hours=hours)
-    await db.execute(delete(TurnRecord).where(TurnRecord.created_at < before, TurnRecord.state != "running"))
-    await db.execute(delete(TurnRecord).where(TurnRecord.created_at < before, TurnRecord.seen_at < now() - LOST))
+    """Forget turns that ended long ago; the conversations stay. What somebody else holds is left to the next time."""
+    over = or_(TurnRecord.state != "running", TurnRecord.seen_at < now() - LOST)
+    old = select(TurnRecord.id).where(TurnRecord.created_at < now() - timedelta(hours=hours), over)
+    await _remove(db, old.order_by(TurnRecord.id).with_for_update(skip_locked=True))
+
+
+def erased() -> Conflict:
+    """Why nothing of a turn is kept."""
+    return Conflict("Whom this reply was spoken to was erased meanwhile; nothing of it is kept.", code="erased")
+
+
+def taken_away(seen: TurnOut) -> TurnOut:
+    """How a turn ended of which nothing is kept any more, for who saw it run."""
+    if seen.state != "running":
+        return seen
+    return seen.model_copy(update={"state": "failed", "error": failure(erased()), "ended_at": now()})
 
 
 def failure(error: BaseException) -> dict[str, str]:
     """Why a turn failed: a sentence and a code."""
     if isinstance(error, EngineError):
         return {"message": str(error), "code": engine_status(error)[1]}
+    if isinstance(error, AppError):
+        return {"message": error.message, "code": error.code}
     return {"message": "Something broke on our side; the log has it.", "code": "server_error"}
 
 
@@ -123,3 +158,9 @@ def show(row: TurnRecord) -> TurnOut:
         created_at=row.created_at,
         ended_at=row.ended_at,
     )
+
+
+async def _remove(db: AsyncSession, which: Select[str]) -> int:
+    """Rows are locked in the query's order before they go, so that nobody who takes several waits crosswise."""
+    gone = await db.execute(delete(TurnRecord).where(TurnRecord.id.in_(which)))
+    return int(gone.rowcount)  # type: ignore[attr-defined]

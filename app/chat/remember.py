@@ -45,6 +45,7 @@ async def remember(services: Services, turn: Turn, speeches: Sequence[Speech], o
     """Store the messages, the memory, the bond and the trace of a turn; nothing when `store` is off.
 
     The first of several replies is the one the talk goes on from; the others count once they are chosen.
+    Raises `Conflict`, and stores nothing, where the user was erased meanwhile.
     """
     if not turn.ask.store:
         return
@@ -54,6 +55,7 @@ async def remember(services: Services, turn: Turn, speeches: Sequence[Speech], o
         async with services.db.write() as db:
             # First, as whatever changes a conversation does: who changes what two share waits here and not crosswise.
             bond = await lock_bond(db, turn.known.scope)
+            await progress.hold(db, turn.id)
             session = await _keep_session(db, turn)
             grown = await _grow(db, turn, session, speeches, outcome)
             await _place_memory(db, turn, memory, before, grown)
@@ -195,9 +197,11 @@ def _is_reply(history: tuple[Message, ...], place: int) -> bool:
 
 
 async def _keep_session(db: AsyncSession, turn: Turn) -> Session:
-    if turn.known.place.session_id is not None:
+    place = turn.known.place
+    if place.session_id is not None:
         session = await db.get(Session, turn.session_id)
-        if session is None:
+        # What goes for good goes in steps, the end of a branch first.
+        if session is None or (place.parent_id and await db.get(Stored, place.parent_id) is None):
             raise NotFound("This conversation was erased while the reply was spoken.", code="session_not_found")
         return session
     scope = turn.known.scope

@@ -39,7 +39,6 @@ class Running:
         self.created_at = now()
         self.speech = speeches[0]
         self.leave = leave
-        self.begun: asyncio.Task[None] | None = None
         self.ended = False
         self._source = source
         self._pieces: list[Piece] = []
@@ -55,21 +54,21 @@ class Running:
             self._scope.cancel()
 
     async def speak(self) -> None:
-        """Run to the end. `begun`, which puts the turn's row there, is done before anything is handed on or stored."""
+        """Run to the end. Its row is there (`Speech.begun`) before anything is handed on or stored."""
         if not self._listeners:
             self._wait_for_listeners()
         try:
             with self._scope:
                 async with aclosing(self._source) as pieces:
                     async for piece in pieces:
-                        if self.begun and not self._pieces:
+                        if self.speech.begun and not self._pieces:
                             # Whoever stops the turn does not stop this, or nobody could tell how it ended.
                             with anyio.CancelScope(shield=True):
-                                await self.begun
+                                await self.speech.begun
                         self._pieces.append(piece)
                         self._wake()
         except Exception as error:
-            self.speech.error = error
+            self.speech.outcome, self.speech.error = "failed", error
 
     def end(self) -> None:
         """Tell everyone that it is over."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
@@ -24,7 +25,8 @@ class Speech:
     """What has been said so far. `said` is what was handed out, `hidden` the thoughts that were not.
 
     With `called` tools were called, so this is not yet the answer. `outcome` is None while it goes on; whoever ends it
-    early says beforehand what that is to be called. `error` is what broke it off. `remembered` once it is stored.
+    early says beforehand what that is to be called. `error` is what broke it off. `begun` puts the turn's row there,
+    without which nothing is stored; None where somebody else has seen to it. `remembered` once it is stored.
     """
 
     said: str = ""
@@ -34,6 +36,7 @@ class Speech:
     finish: Finish | None = None
     outcome: Outcome | None = None
     error: BaseException | None = None
+    begun: asyncio.Task[None] | None = None
     remembered: bool = False
     echoes: list[str] = field(default_factory=list)
 

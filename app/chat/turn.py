@@ -83,7 +83,8 @@ async def take_turn(services: Services, turn: Turn, speeches: Sequence[Speech]) 
     """Speak, as many replies at once as there are `speeches`, and remember what was said however it ends: to the end,
     hung up on, cancelled, or broken off.
 
-    Nothing is stored when nothing was said; then `EngineError` is what the caller sees.
+    Nothing is stored when nothing was said; then `EngineError` is what the caller sees. Neither is it when the turn's
+    row, which `progress.begin` put there, is gone: `Conflict`.
     """
     choices = [speak(services, turn, speech, choice) for choice, speech in enumerate(speeches)]
     try:
@@ -99,6 +100,8 @@ async def take_turn(services: Services, turn: Turn, speeches: Sequence[Speech]) 
         if said := [speech for speech in speeches if speech.said and not speech.called]:
             # A hang-up cancels this task again at its next await; the shield lets the transaction end.
             with anyio.CancelScope(shield=True):
+                if speeches[0].begun:
+                    await speeches[0].begun
                 await remember(services, turn, said, outcome)
                 speeches[0].remembered = True
         observe_turn(turn.watch.spans, outcome)

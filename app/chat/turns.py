@@ -84,7 +84,7 @@ async def events(
             services.limits.open_follower(caller.limits)
             leave.callback(services.limits.close_follower, caller.limits)
         out = await tell(services, under_way, caller.owner, turn_id)
-        steps = follow(services, under_way, caller.owner, turn_id, int(last_event_id or 0))
+        steps = follow(services, under_way, caller.owner, turn_id, int(last_event_id or 0), seen=out)
         return EventStream(
             told(turn_id, out.session_id, out.mode, steps),
             steps,

@@ -17,6 +17,7 @@ from app.chat.piece import Piece
 from app.chat.progress import Beat
 from app.chat.running import Leave, Running
 from app.chat.speak import Speech
+from app.errors import AppError
 from app.services import Services
 from models.engine import EngineBroke, EngineError
 
@@ -57,7 +58,7 @@ class UnderWay:
     ) -> Running:
         """Let a turn run; `key` is the `Idempotency-Key` of its call."""
         running = Running(turn, speeches, source, leave, mode)
-        running.begun = self.start(self._record(turn, mode, key)) if turn.ask.store else None
+        speeches[0].begun = self.start(self._record(turn, mode, key)) if turn.ask.store else None
         self._turns[turn.id] = running
         self.start(self._run(running))
         return running
@@ -102,9 +103,9 @@ class UnderWay:
     async def _run(self, running: Running) -> None:
         try:
             await running.speak()
-            if running.begun:
-                await asyncio.wait([running.begun])
-                running.speech.error = running.speech.error or running.begun.exception()
+            if begun := running.speech.begun:
+                await asyncio.wait([begun])
+                running.speech.error = running.speech.error or begun.exception()
                 await self._tell_end(running)
         except SQLAlchemyError as error:
             running.speech.error = running.speech.error or error
@@ -117,7 +118,7 @@ class UnderWay:
     async def _tell_end(self, running: Running) -> None:
         """What was said is stored by then, and the turn's end with it; else its end is told here."""
         turn_id, speech = running.turn.id, running.speech
-        if speech.error and not isinstance(speech.error, EngineError):
+        if speech.error and not isinstance(speech.error, EngineError | AppError):
             log.error("turn %s broke off", turn_id, exc_info=speech.error)
         if not speech.remembered:
             async with self._services.db.write() as db:
@@ -143,15 +144,19 @@ class UnderWay:
         known = list(self._written)
         async with self._services.db.write() if due else self._services.db.read() as db:
             await progress.beat(db, due)
-            cancelled = await progress.wished_over(db, known)
+            wishes = await progress.wishes(db, known)
             if due and moment - self._pruned > PRUNE_EVERY:
                 self._pruned = moment
                 await progress.prune(db, self._services.settings.replay_hours)
         for beat in due:
             if beat.id in self._written:
                 self._written[beat.id] = (len(beat.text), moment)
-        for running in filter(None, map(self._turns.get, cancelled)):
-            running.stop("cancelled")
+        for running in filter(None, map(self._turns.get, known)):
+            wish = wishes.get(running.turn.id)
+            if wish is None:
+                running.stop("failed", progress.erased())
+            elif wish:
+                running.stop("cancelled")
 
 
 def of_request(request: Request) -> UnderWay:

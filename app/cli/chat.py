@@ -8,6 +8,7 @@ from contextlib import aclosing
 
 from fastapi import Response
 
+from app.chat import progress
 from app.chat.protocol import ChatMessage, ChatRequest
 from app.chat.reading import read_ask
 from app.chat.speak import Speech
@@ -55,6 +56,8 @@ async def _ask_person() -> str:
 async def _say(parts: Services, slug: str, user: str, session_id: str, said: str) -> None:
     body = ChatRequest(model=f"char/{slug}", user=user, messages=[ChatMessage(role="user", content=said)])
     turn = await prepare(parts, read_ask(body, OPERATOR, parts, slug, session_id))
+    async with parts.db.write() as db:
+        await progress.begin(db, turn, "say", None)
     async with aclosing(take_turn(parts, turn, [Speech()])) as pieces:
         async for piece in pieces:
             out.print(piece.text, end="", highlight=False, markup=False, soft_wrap=True)

@@ -4,95 +4,106 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from typing import Any
+from collections.abc import Awaitable, Callable
 
-from sqlalchemy import delete, select, text
+from sqlalchemy import delete, select, text, update
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app import keyed
 from app.bond.store import lock_bond
+from app.chat import progress
+from app.chat.resolve import in_scope
 from app.db import Database
 from app.services import Services
 from app.sessions.removal import STEP, remove_some
 from app.sessions.store import Scope
-from app.tables import Bond, BondEvent, KeyedCall, Memory, Session, TurnRecord
+from app.tables import Bond, BondEvent, Memory, Session
 
 log = logging.getLogger("moodline")
+
+Remove = Callable[[AsyncSession, Scope], Awaitable[dict[str, int]]]
+"""Takes away some rows of a user with a character; empty when nothing is left."""
 
 
 async def erase(services: Services, owner: str, user: str) -> dict[str, int]:
     """Take away all that is kept of a user and return how many rows of each table.
 
-    The bonds go last: as long as something is left, it can be found again. Banks in this process are dropped at once,
-    other processes drop theirs within a minute (`retention`). A reply that is being spoken meanwhile may be stored
-    after it, as the first of a person who is new; erasing again takes it away.
+    Turns go first: without its row nothing of a reply that is being spoken is stored, and it ends as failed. The bonds
+    go last: as long as something is left, it can be found again. Banks in this process are dropped at once, other
+    processes drop theirs within a minute (`retention`).
     """
     removed: Counter[str] = Counter()
-    for character_id in await _met(services.db, owner, user):
-        scope = Scope(owner, user, character_id)
-        await _remove_sessions(services.db, scope, removed)
-        # Afterwards: a turn that ends meanwhile remembers nothing any more, its conversation is gone.
-        await _remove_memories(services.db, scope, removed)
-    await _remove_turns(services.db, owner, user, removed)
-    async with services.db.write() as db:
-        mine = (Bond.owner == owner, Bond.user == user)
-        scopes = [Scope(owner, user, id_) for id_ in await db.scalars(select(Bond.character_id).where(*mine))]
-        removed["bonds"] += len(scopes)
-        removed["bond_events"] += await _remove(db, BondEvent, [BondEvent.owner == owner, BondEvent.user == user])
-        await db.execute(delete(Bond).where(*mine))
+    async with services.db.write() as session:
+        removed["turns"] += await progress.forget(session, owner, user)
+    async with services.db.read() as session:
+        scopes = await _met(session, owner, user)
+    for scope in scopes:
+        # In steps, so that nobody waits; most of it.
+        for remove in (_some_of_a_session, _some_memories):
+            while gone := await _step(services.db, scope, remove):
+                removed.update(gone)
+    async with services.db.write() as session:
+        gone, scopes = await _remove_the_rest(session, owner, user)
+    removed.update(gone)
     for scope in scopes:
         services.memories.discard(scope)
     await _leave_no_log(services.db)
     return {table: count for table, count in removed.items() if count}
 
 
-async def _met(db: Database, owner: str, user: str) -> list[str]:
-    async with db.read() as session:
-        found: set[str] = set()
-        for table in (Bond, Session, Memory):
-            query = select(table.character_id).where(table.owner == owner, table.user == user).distinct()
-            found.update(await session.scalars(query))
-    return sorted(found)
-
-
-async def _remove_memories(db: Database, scope: Scope, removed: Counter[str]) -> None:
-    mine = (Memory.owner == scope.owner, Memory.user == scope.user, Memory.character_id == scope.character_id)
-    while True:
-        async with db.write() as session:
-            bond = await lock_bond(session, scope)
-            # The newest first: none of them is pointed at by one that stays.
-            ids = list(await session.scalars(select(Memory.id).where(*mine).order_by(Memory.id.desc()).limit(STEP)))
-            await session.execute(delete(Memory).where(Memory.id.in_(ids)))
-            bond.memory_revision += 1
-        removed["memories"] += len(ids)
-        if not ids:
-            return
-
-
-async def _remove_sessions(db: Database, scope: Scope, removed: Counter[str]) -> None:
-    mine = (Session.owner == scope.owner, Session.user == scope.user, Session.character_id == scope.character_id)
-    while True:
-        async with db.write() as session:
-            await lock_bond(session, scope)
-            found = await session.scalar(select(Session.id).where(*mine).limit(1))
-            if found is None:
-                return
-            removed.update(await remove_some(session, found))
-
-
-async def _remove_turns(db: Database, owner: str, user: str, removed: Counter[str]) -> None:
+async def _step(db: Database, scope: Scope, remove: Remove) -> dict[str, int]:
     async with db.write() as session:
-        for table, which in (
-            (TurnRecord, [TurnRecord.owner == owner, TurnRecord.user == user]),
-            # Answers that are kept for retries don't tell whose words they hold; those of the owner's apps all go.
-            (KeyedCall, [KeyedCall.owner == owner, KeyedCall.status.is_not(None)]),
-        ):
-            removed[table.__tablename__] += await _remove(session, table, which)
+        await lock_bond(session, scope)
+        return await remove(session, scope)
 
 
-async def _remove(db: AsyncSession, table: Any, which: list[Any]) -> int:
-    gone = await db.execute(delete(table).where(*which))
-    return int(gone.rowcount)  # type: ignore[attr-defined]
+async def _remove_the_rest(db: AsyncSession, owner: str, user: str) -> tuple[Counter[str], list[Scope]]:
+    """What came meanwhile, and what all of it hung on, in one transaction: nobody can store anything in between.
+
+    The order of its locks is everybody's, see `progress.begin`. A turn that was stored while its row was waited for is
+    found by the second look.
+    """
+    removed: Counter[str] = Counter()
+    for scope in await _met(db, owner, user):
+        await lock_bond(db, scope)
+    removed["turns"] += await progress.forget(db, owner, user)
+    scopes = await _met(db, owner, user)
+    for scope in scopes:
+        for remove in (_some_of_a_session, _some_memories):
+            while gone := await remove(db, scope):
+                removed.update(gone)
+    events = await db.execute(delete(BondEvent).where(BondEvent.owner == owner, BondEvent.user == user))
+    removed["bond_events"] += events.rowcount  # type: ignore[attr-defined]
+    bonds = await db.execute(delete(Bond).where(Bond.owner == owner, Bond.user == user))
+    removed["bonds"] += bonds.rowcount  # type: ignore[attr-defined]
+    removed["keyed_calls"] += await keyed.forget(db, owner)
+    return removed, scopes
+
+
+async def _met(db: AsyncSession, owner: str, user: str) -> list[Scope]:
+    """Everything between this user and a character, by whom it is with; in the order in which bonds are locked."""
+    found: set[str] = set()
+    for table in (Bond, Session, Memory):
+        query = select(table.character_id).where(table.owner == owner, table.user == user).distinct()
+        found.update(await db.scalars(query))
+    return [Scope(owner, user, character_id) for character_id in sorted(found)]
+
+
+async def _some_of_a_session(db: AsyncSession, scope: Scope) -> dict[str, int]:
+    mine = (Session.owner == scope.owner, Session.user == scope.user, Session.character_id == scope.character_id)
+    found = await db.scalar(select(Session.id).where(*mine).limit(1))
+    return await remove_some(db, found) if found else {}
+
+
+async def _some_memories(db: AsyncSession, scope: Scope) -> dict[str, int]:
+    # The newest first: none of them is pointed at by one that stays.
+    newest = select(Memory.id).where(*in_scope(scope)).order_by(Memory.id.desc()).limit(STEP)
+    ids = list(await db.scalars(newest))
+    await db.execute(delete(Memory).where(Memory.id.in_(ids)))
+    mine = (Bond.owner == scope.owner, Bond.user == scope.user, Bond.character_id == scope.character_id)
+    await db.execute(update(Bond).where(*mine).values(memory_revision=Bond.memory_revision + 1))
+    return {"memories": len(ids)} if ids else {}
 
 
 async def _leave_no_log(db: Database) -> None:

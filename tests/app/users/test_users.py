@@ -9,44 +9,22 @@ from typing import Any
 
 import httpx
 import pytest
-from sqlalchemy import LargeBinary, cast, func, insert, make_url, select, type_coerce
-from sqlalchemy import Text as Characters
+from sqlalchemy import func, insert, make_url, select
 from typer.testing import CliRunner
 
-from app.backup.values import kind_of
 from app.check.everything import everything
 from app.cli.main import app
 from app.db import Database
 from app.main import create_app
 from app.migrate import migrate
 from app.services import Services
-from app.tables import Base, Bond, BondEvent, Character, KeyedCall, Message, Session, TurnRecord
+from app.tables import Bond, BondEvent, Character, KeyedCall, Message, Session, TurnRecord
 from app.users import erase
 from retrieval.cache import BankCache
+from tests.app.users.left import SECRETS, WHO, escaped, found_in
 
 Fixture = Any
 Talk = Callable[..., Awaitable[httpx.Response]]
-WHO = "ana-4711"
-SECRETS = ("zanzibar", "桑给巴尔", WHO)
-
-
-async def found_in(services: Services) -> set[str]:
-    """The tables that hold anything of the user's, by a look into every column of every table."""
-    where = set()
-    async with services.db.read() as db:
-        for table in Base.metadata.sorted_tables:
-            for column in table.columns:
-                raw = kind_of(column.type) == "bytes"
-                shown = type_coerce(column, LargeBinary) if raw else cast(column, Characters)
-                for value in await db.scalars(select(shown)):
-                    told = value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
-                    if any(secret in told or _escaped(secret) in told for secret in SECRETS):
-                        where.add(table.name)
-    return where
-
-
-def _escaped(secret: str) -> str:
-    return json.dumps(secret)[1:-1]
 
 
 def bytes_of_the_files(services: Services) -> bytes:
@@ -103,17 +81,23 @@ async def test_who_is_erased_is_in_no_column_of_any_table_and_the_others_are_as_
     assert (again.status_code, again.json()["title"]) == (404, "user_not_found")
 
 
-async def test_a_turn_that_ends_while_its_user_is_erased_leaves_nothing(
-    client: httpx.AsyncClient, talk: Talk, services: Services, talked: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("late", [False, True])
+async def test_a_turn_that_is_taken_while_its_user_is_erased_leaves_nothing(
+    client: httpx.AsyncClient, talk: Talk, services: Services, talked: str, monkeypatch: pytest.MonkeyPatch, late: bool
 ) -> None:
-    remove = erase._remove_sessions
+    """Before the first step, and when nothing was left to find for any."""
+    step, taken = erase._step, []
 
-    async def meanwhile(*some: Any) -> None:
-        await talk("mira", "Back in zanzibar.", "Again zanzibar.", user=WHO, session=talked)
-        await remove(*some)
+    async def meanwhile(db: Any, scope: Any, remove: Any) -> dict[str, int]:
+        gone = {} if not late else await step(db, scope, remove)
+        if not taken and (not late or (remove is erase._some_memories and not gone)):
+            session = {} if late else {"session": talked}
+            taken.append(await talk("mira", "Back in zanzibar.", "Again zanzibar.", user=WHO, **session))
+        return gone if late else await step(db, scope, remove)
 
-    monkeypatch.setattr(erase, "_remove_sessions", meanwhile)
+    monkeypatch.setattr(erase, "_step", meanwhile)
     assert (await client.delete(f"/api/users?user={WHO}")).status_code == 200
+    assert taken
     assert await found_in(services) == set()
 
 
@@ -125,7 +109,7 @@ async def test_no_page_of_the_file_holds_what_was_erased(client: httpx.AsyncClie
     assert (await client.delete(f"/api/users?user={WHO}")).status_code == 200
     left = bytes_of_the_files(services)
     assert b"Oslo" in left
-    assert not [secret for secret in SECRETS if secret.encode() in left or _escaped(secret).encode() in left]
+    assert not [secret for secret in SECRETS if secret.encode() in left or escaped(secret).encode() in left]
 
 
 async def test_an_export_has_everything_and_ends_with_the_counts(
