@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import shlex
+import sys
 from dataclasses import dataclass, field
 from typing import Annotated
 
@@ -14,9 +16,12 @@ from app.db import Database
 from app.embedding import Embedding
 from app.limits import Limits
 from app.settings import Settings
-from models.engine import Engine
+from models.engine import Engine, EngineError
 from models.local import LocalEngine
+from models.replicas import Replicas
 from models.upstream import UpstreamEngine
+from models.vllm import VllmEngine
+from models.vllm_process import Launch
 from retrieval.cache import BankCache
 from retrieval.emotion import AnchorTagger, EmotionTagger
 from retrieval.encoder import Encoder
@@ -81,13 +86,30 @@ def build(settings: Settings, *, engine: Engine | None = None, embedding: Embedd
 def _engine(settings: Settings) -> Engine:
     if settings.engine == "local":
         return LocalEngine(settings.local_weights, home=settings.home, context_length=settings.context_tokens)
-    return UpstreamEngine(
-        settings.upstream_url,
-        model=settings.upstream_model or None,
-        api_key=settings.upstream_key.get_secret_value(),
-        dialect=settings.upstream_dialect,
-        context_length=settings.context_tokens,
-    )
+    if settings.engine == "vllm":
+        return VllmEngine(
+            Launch(
+                settings.vllm_model,
+                settings.vllm_python or sys.executable,
+                context_length=settings.context_tokens,
+                options=tuple(shlex.split(settings.vllm_options)),
+            )
+        )
+    return _upstream(settings)
+
+
+def _upstream(settings: Settings) -> Engine:
+    engines = [
+        UpstreamEngine(
+            url,
+            model=settings.upstream_model or None,
+            api_key=settings.upstream_key.get_secret_value(),
+            dialect=None if settings.upstream_dialect == "auto" else settings.upstream_dialect,
+            context_length=settings.context_tokens,
+        )
+        for url in dict.fromkeys(part.strip() for part in settings.upstream_url.split(","))
+    ]
+    return engines[0] if len(engines) == 1 else Replicas(engines)
 
 
 def load_encoder(settings: Settings) -> tuple[Encoder, EmotionTagger]:
@@ -116,6 +138,8 @@ async def start(services: Services) -> None:
     for part in parts:
         try:
             await part.start()
+        except EngineError as error:
+            log.error("%s could not start: %s", type(part).__name__, error)
         except Exception:
             log.exception("%s could not start", type(part).__name__)
         services.wake.set()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ipaddress
+import re
+import shlex
 from pathlib import Path
 from typing import Literal, Self
 
@@ -12,6 +14,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 Strategy = Literal["calibrated", "ordinary", "c-a", "c-m", "s-s", "s-e"]
 Layout = Literal["late", "classic"]
 OnDisconnect = Literal["abort", "finish"]
+EngineName = Literal["local", "vllm", "openai"]
 
 
 class Settings(BaseSettings):
@@ -34,17 +37,31 @@ class Settings(BaseSettings):
     )
     database_pool: int = Field(5, ge=1, le=200, description="Database connections per process.")
 
-    engine: Literal["local", "upstream"] = Field(
-        "local", description="`local` runs the language model in process, `upstream` talks to a server such as vLLM."
+    engine: EngineName = Field(
+        "local",
+        description="`local` runs the language model in process, `vllm` starts vLLM beside it, `openai` talks to a "
+        "server that is there (`upstream` means the same).",
     )
     local_weights: Path | None = Field(
         None, description="Folder of a transformers checkpoint for the local engine. Unset: the packaged SmolLM2."
     )
-    upstream_url: str = Field("http://127.0.0.1:8001/v1", description="OpenAI-compatible address of the upstream.")
+    vllm_model: str = Field("", description="What vLLM serves: a folder with a checkpoint, or a name on the model hub.")
+    vllm_python: str = Field(
+        "", description="Python of the environment that has vLLM. Unset: the one that runs Moodline."
+    )
+    vllm_options: str = Field(
+        "", description="More of vLLM's own options, e.g. `--tensor-parallel-size 2 --quantization fp8`."
+    )
+    upstream_url: str = Field(
+        "http://127.0.0.1:8001/v1",
+        description="OpenAI-compatible address of the upstream; several of the same model with commas between.",
+    )
     upstream_model: str = Field("", description="Language model to ask the upstream for. Unset: the first it lists.")
     upstream_key: SecretStr = Field(SecretStr(""), description="API key for the upstream.")
-    upstream_dialect: Literal["vllm", "openai"] = Field(
-        "vllm", description="`vllm` adds top_k, min_p, cache_salt, exact token counts; `openai` is the plain dialect."
+    upstream_dialect: Literal["auto", "vllm", "openai"] = Field(
+        "auto",
+        description="`vllm` adds top_k, min_p, cache_salt, exact token counts; `openai` is the plain dialect; `auto` "
+        "sees which it is.",
     )
     encoder: str = Field(
         "packaged",
@@ -91,6 +108,25 @@ class Settings(BaseSettings):
     max_upload_bytes: int = Field(64 * 2**20, ge=1024, description="Largest file of lines.")
     max_message_chars: int = Field(32_000, ge=1, description="Longest single message.")
 
+    @field_validator("engine", mode="before")
+    @classmethod
+    def _older_name(cls, engine: object) -> object:
+        return "openai" if engine == "upstream" else engine
+
+    @field_validator("upstream_url")
+    @classmethod
+    def _addresses(cls, urls: str) -> str:
+        for url in urls.split(","):
+            if not re.fullmatch(r"https?://[^/\s]+\S*", url.strip()):
+                raise ValueError(f"{url.strip()!r} is no address of a server, such as http://gpu-box:8000/v1.")
+        return urls
+
+    @field_validator("vllm_options")
+    @classmethod
+    def _words(cls, options: str) -> str:
+        shlex.split(options)
+        return options
+
     @field_validator("home")
     @classmethod
     def _absolute(cls, home: Path) -> Path:
@@ -117,6 +153,15 @@ class Settings(BaseSettings):
     def _room_to_speak(self) -> Self:
         if self.reply_tokens * 2 > self.context_tokens:
             raise ValueError("MOODLINE_REPLY_TOKENS may take at most half of MOODLINE_CONTEXT_TOKENS.")
+        return self
+
+    @model_validator(mode="after")
+    def _something_to_serve(self) -> Self:
+        if self.engine == "vllm" and not self.vllm_model:
+            raise ValueError(
+                "With --engine vllm, --model (or MOODLINE_VLLM_MODEL) has to name a folder with a checkpoint, or a "
+                "model on the hub such as Qwen/Qwen2.5-7B-Instruct."
+            )
         return self
 
     @property

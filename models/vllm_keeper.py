@@ -76,7 +76,10 @@ class VllmKeeper:
     async def _keep(self) -> None:
         pause = FIRST_PAUSE
         while True:
-            answered, fault = await self._live()
+            try:
+                answered, fault = await self._live()
+            except OSError as error:
+                answered, fault = 0.0, Fault(f"vLLM can't be started: {error}.")
             # What worked once may work again; only a first start can be beyond hope.
             hopeless = fault.final and not self._worked
             pause = FIRST_PAUSE if answered >= STEADY_SECONDS else pause

@@ -65,13 +65,6 @@ FAULTS = (
         True,
     ),
     (
-        r"((?:ImportError|ModuleNotFoundError|AttributeError: module|OSError: \S+\.so|RuntimeError: operator).*)",
-        "vLLM's environment does not fit together ({0}). Its torch, transformers and CUDA have to be the versions that "
-        "vLLM was built for: install vLLM anew into an environment of its own and name that one's python in "
-        "MOODLINE_VLLM_PYTHON.",
-        True,
-    ),
-    (
         r"Failed to infer device type|No CUDA GPUs are available|Found no NVIDIA driver|no CUDA-capable device"
         r"|libcuda\.so\.1: cannot open",
         "vLLM finds no GPU. Does `nvidia-smi` list one here, and may this process or container use it? Without a GPU "
@@ -151,9 +144,18 @@ FAULTS = (
         False,
     ),
     (r"ipc path .* is longer than|AF_UNIX path too long", "The folder for sockets is too deep. Set TMPDIR=/tmp.", True),
+    (
+        r"((?:ImportError|ModuleNotFoundError|AttributeError: module|OSError: \S+\.so|RuntimeError: operator).*)",
+        "vLLM's environment does not fit together ({0}). Its torch, transformers and CUDA have to be the versions that "
+        "vLLM was built for: install vLLM anew into an environment of its own and name that one's python in "
+        "MOODLINE_VLLM_PYTHON.",
+        True,
+    ),
 )
 """Pattern in the log, what it means ({0} is its first group), and whether that is final. The first that fits wins."""
 
+HARMLESS = re.compile(r"(?:DEBUG|INFO|WARNING) \d\d-\d\d ")
+"""Many a warning at the start names an import that failed and is not missed."""
 VAGUE = re.compile(r"Engine core initialization failed|EngineDeadError|WorkerProc initialization failed|SystemExit")
 
 
@@ -172,7 +174,7 @@ def progress(line: str) -> str | None:
 
 def fault(lines: Sequence[str], status: int, *, python: str, model: str) -> Fault:
     """Why vLLM ended with `status` after it wrote `lines`."""
-    text = "\n".join(map(plain, lines))
+    text = "\n".join(plain(line) for line in lines if not HARMLESS.match(PREFIX.sub("", line)))
     for pattern, sentence, final in FAULTS:
         if found := re.search(pattern, text, re.MULTILINE):
             groups = [(group or "").strip().rstrip(".") for group in found.groups()]

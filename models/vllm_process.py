@@ -131,6 +131,7 @@ class VllmProcess:
             while self._guard and self._guard.returncode is None:
                 with suppress(httpx.HTTPError):
                     if (await http.get(HEALTH)).status_code == 200:
+                        self._lines.clear()  # what it dies of from now on is another thing
                         return True
                 await asyncio.sleep(POLL_SECONDS)
         return False
@@ -175,13 +176,17 @@ class VllmProcess:
 def environment(folder: Path, key: str) -> dict[str, str]:
     """What vLLM is started with: ours but for our own settings, and without telling anybody."""
     ours = {name: value for name, value in os.environ.items() if not name.startswith("MOODLINE_")}
-    return (
-        {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "VLLM_HOST_IP": "127.0.0.1"}
-        | ours
-        | {
-            "VLLM_API_KEY": key,  # not on the command line, which anybody can read
-            "VLLM_RPC_BASE_PATH": str(folder),  # its sockets' names are long, and 107 bytes are all a path may have
-            "PYTHONUNBUFFERED": "1",
-            "VLLM_LOGGING_COLOR": "0",
-        }
-    )
+    unless_set = {
+        "VLLM_NO_USAGE_STATS": "1",
+        "DO_NOT_TRACK": "1",
+        "VLLM_HOST_IP": "127.0.0.1",
+        # Or a function that must be called gets arguments that its schema does not bind, unless it says `strict`.
+        "VLLM_ENFORCE_STRICT_TOOL_CALLING": "0",
+    }
+    always = {
+        "VLLM_API_KEY": key,  # not on the command line, which anybody can read
+        "VLLM_RPC_BASE_PATH": str(folder),  # its sockets' names are long, and 107 bytes are all a path may have
+        "PYTHONUNBUFFERED": "1",
+        "VLLM_LOGGING_COLOR": "0",
+    }
+    return unless_set | ours | always

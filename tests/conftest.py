@@ -83,7 +83,8 @@ def vllm_launch(weights_home: Path) -> Launch:
     if not VLLM_PYTHON.exists():
         pytest.fail(f"There is no vLLM in {VLLM_PYTHON}. `make test` installs it, `make test-fast` runs the rest.")
     os.environ["VLLM_CPU_KVCACHE_SPACE"] = "1"
-    options = ("--enforce-eager", "--max-num-seqs", "16")
+    # On a GPU two may run at once: the one of all tests, and one that a test starts.
+    options = ("--enforce-eager", "--max-num-seqs", "16", "--gpu-memory-utilization", "0.3")
     return Launch(str(checkpoint(None, weights_home)), str(VLLM_PYTHON), context_length=2048, options=options)
 
 

@@ -172,6 +172,7 @@ def _server(folder: Path, stub: int) -> Iterator[tuple[int, psutil.Process]]:
         "DATABASE_URL": f"sqlite+aiosqlite:///{folder}/bench.db",
         "ENGINE": "upstream",
         "UPSTREAM_URL": f"http://127.0.0.1:{stub}/v1",
+        "UPSTREAM_DIALECT": "vllm",
         "HOST": "127.0.0.1",
         "PORT": str(port),
     }

@@ -27,10 +27,10 @@ err = Console(stderr=True)
 T = TypeVar("T")
 
 
-def settings() -> Settings:
-    """The settings; a wrong one ends the command with a sentence instead of a traceback."""
+def settings(**named: Any) -> Settings:
+    """The settings, `named` before the environment; a wrong one ends the command with a sentence, no traceback."""
     try:
-        return Settings()
+        return Settings(**named)
     except ValidationError as error:
         for fault in error.errors():
             name = "_".join(str(part) for part in fault["loc"]).upper()
@@ -49,9 +49,9 @@ def run(work: Coroutine[Any, Any, T]) -> T:
         raise typer.Exit(130) from None
 
 
-def services() -> Services:
-    """Services on a migrated database; nothing is loaded yet."""
-    chosen = settings()
+def services(**named: Any) -> Services:
+    """Services on a migrated database, with the settings `named`; nothing is loaded yet."""
+    chosen = settings(**named)
     migrate(chosen.database)
     return build(chosen)
 

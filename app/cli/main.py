@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -37,18 +37,37 @@ app.add_typer(train, name="train")
 RequestsPerMinute = Annotated[int | None, typer.Option(min=-1, help="0: no limit; -1: the server's setting.")]
 TokensPerMinute = Annotated[int | None, typer.Option(min=-1, help="Prompts and replies; 0 and -1 as above.")]
 Streams = Annotated[int | None, typer.Option(min=-1, help="Replies at once; 0 and -1 as above.")]
+EngineName = Literal["local", "vllm", "openai"]
 Slug = Annotated[str, typer.Argument(help="The character's slug, as in `char/<slug>`.")]
 
 
 @app.command()
-def serve() -> None:
+def serve(
+    engine: Annotated[
+        EngineName | None, typer.Option(help="Who speaks: `local`, in process; `vllm`, started beside it; `openai`.")
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(help="The language model: a folder; for `vllm` also a hub's name; for `openai` a name."),
+    ] = None,
+    upstream: Annotated[
+        str | None,
+        typer.Option(help="With `openai`: the server's address, ending in /v1, or several with commas between."),
+    ] = None,
+) -> None:
     """Start the server: migrate, add the sample characters once, answer HTTP.
 
-    Everything is set by `MOODLINE_…` variables or a `.env` file, e.g. `MOODLINE_PORT=8080 moodline serve`.
+    - `moodline serve` speaks with the small model that comes along, on any machine
+    - `moodline serve --engine vllm --model Qwen/Qwen2.5-7B-Instruct` starts vLLM on this machine's GPU
+    - `moodline serve --engine vllm --model ./out/mara` does so with a merged character model
+    - `moodline serve --engine openai --upstream http://gpu-box:8000/v1` talks to a server that is there
+    - `MOODLINE_PORT=8080 moodline serve` listens elsewhere
+
+    Everything else is set by `MOODLINE_…` variables or a `.env` file; README.md has them all.
     """
     from app.cli.serve import run
 
-    run()
+    run(engine, model, upstream)
 
 
 @app.command()

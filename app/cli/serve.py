@@ -7,13 +7,15 @@ import logging
 import logging.handlers
 import socket
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
+import typer
 import uvicorn
 from rich.markup import escape
 
 from app.characters.samples import add_samples, read_samples
-from app.cli.console import out, services
+from app.cli.console import err, out, services
 from app.front import Front
 from app.main import create_app
 from app.services import Services
@@ -22,9 +24,13 @@ from app.settings import Settings
 SECONDS_TO_FINISH = 30
 
 
-def run() -> None:
+MODEL_SETTING = {"local": "local_weights", "vllm": "vllm_model", "openai": "upstream_model"}
+
+
+def run(engine: str | None, model: str | None, upstream: str | None) -> None:
     """Migrate, add the samples, say how to talk, serve until stopped."""
-    parts = services()
+    parts = services(**_chosen(engine, model, upstream))
+    _need_port(parts.settings.host, parts.settings.port)
     _log_to_file(parts.settings)
     asyncio.run(_prepare(parts))
     _greet(parts.settings)
@@ -46,6 +52,33 @@ def run() -> None:
         raise SystemExit(1)
 
 
+def _chosen(engine: str | None, model: str | None, upstream: str | None) -> dict[str, str]:
+    """The settings that the command line names."""
+    engine = engine or ("openai" if upstream else None)
+    if upstream and engine != "openai":
+        raise typer.BadParameter("--upstream goes with --engine openai.")
+    if model and not engine:
+        raise typer.BadParameter("--model goes with --engine.")
+    named = {"engine": engine, "upstream_url": upstream, **({MODEL_SETTING[engine]: model} if engine else {})}
+    return {name: value for name, value in named.items() if value is not None}
+
+
+def _need_port(host: str, port: int) -> None:
+    """End with a sentence where nobody could be answered, before anything is loaded for it."""
+    try:
+        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        err.print(
+            f"[red]{escape(host)}, port {port}, can't be listened on[/]: {error.strerror}. Is Moodline running "
+            "already? MOODLINE_PORT and MOODLINE_HOST name another place.",
+            highlight=False,
+        )
+        raise SystemExit(1) from None
+
+
 class Server(uvicorn.Server):
     """A server whose turns that go on without a client have as long to end as those that somebody listens to."""
 
@@ -65,16 +98,23 @@ async def _prepare(parts: Services) -> None:
 def _log_to_file(settings: Settings) -> None:
     folder = settings.home / "logs"
     folder.mkdir(parents=True, exist_ok=True)
-    to_file = logging.handlers.RotatingFileHandler(
-        folder / "moodline.log", maxBytes=10 * 2**20, backupCount=3, encoding="utf-8"
-    )
     form = logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s")
-    for place in (to_file, logging.StreamHandler()):
+    for place in (_rotating(folder / "moodline.log"), logging.StreamHandler()):
         place.setFormatter(form)
         logging.getLogger().addHandler(place)
     logging.getLogger().setLevel(settings.log_level.upper())
+    # vLLM says much; what matters of it is told in sentences, here as there.
+    output = logging.getLogger("moodline.vllm.output")
+    output.propagate = False
+    output.setLevel(logging.DEBUG)
+    output.addHandler(_rotating(folder / "vllm.log"))
     # It tells of every request to the upstream, with an address that never changes.
     logging.getLogger("httpx").setLevel(logging.DEBUG if settings.log_level == "debug" else logging.WARNING)
+
+
+def _rotating(file: Path) -> logging.Handler:
+    # Made at the first line.
+    return logging.handlers.RotatingFileHandler(file, maxBytes=10 * 2**20, backupCount=3, encoding="utf-8", delay=True)
 
 
 def _greet(settings: Settings) -> None:
@@ -109,3 +149,5 @@ def _greet(settings: Settings) -> None:
         print(snippet)
     out.rule(style="dim")
     out.print(f"The language model loads in the background; {address}/readyz says when it can speak.")
+    if settings.engine == "vllm":
+        out.print(f"All that vLLM writes is in {escape(str(settings.home / 'logs' / 'vllm.log'))}.")

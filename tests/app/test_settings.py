@@ -75,6 +75,9 @@ def test_a_database_of_another_kind_is_told_what_to_write_and_not_its_password(
         ("require_key", "perhaps"),
         ("engine", "gpt"),
         ("upstream_dialect", "klingon"),
+        ("upstream_url", "gpu-box:8000/v1"),
+        ("upstream_url", "http://gpu-box:8000/v1,"),
+        ("vllm_options", "--served-model-name 'mara"),
         ("context_tokens", "511"),
         ("reply_tokens", "0"),
         ("window", "1"),
@@ -100,6 +103,16 @@ def test_a_reply_that_leaves_no_room_for_a_prompt_is_refused(monkeypatch: pytest
     monkeypatch.setenv("MOODLINE_CONTEXT_TOKENS", "1000")
     monkeypatch.setenv("MOODLINE_REPLY_TOKENS", "500")
     assert Settings(_env_file=None).reply_tokens == 500
+
+
+def test_vllm_has_to_be_told_what_to_serve(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "MOODLINE_VLLM_MODEL" in told(monkeypatch, engine="vllm")
+    monkeypatch.setenv("MOODLINE_VLLM_MODEL", "/weights/mara")
+    assert Settings(engine="vllm", _env_file=None).vllm_model == "/weights/mara"
+
+
+def test_the_older_name_of_an_engine_elsewhere_is_read() -> None:
+    assert Settings(engine="upstream", _env_file=None).engine == "openai"
 
 
 def test_an_empty_variable_is_an_absent_one(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from app.settings import Settings
+from models.vllm_process import Launch
 
 ROOT = Path(__file__).resolve().parents[2]
 COMPOSE = ROOT / "compose.yaml"
@@ -180,7 +181,7 @@ def test_the_entrypoint_knows_its_two_commands_and_runs_anything_else(
 @pytest.mark.parametrize(
     ("missing", "complaint"),
     [
-        ("ENGINE", "Set MOODLINE_ENGINE=upstream"),
+        ("ENGINE", "Set MOODLINE_ENGINE=openai"),
         ("MODEL", "Set MOODLINE_UPSTREAM_MODEL"),
         ("VLLM_API_KEY", "Set MOODLINE_UPSTREAM_KEY"),
         ("", ""),
@@ -191,10 +192,15 @@ def test_vllm_stops_with_the_name_of_a_missing_setting(
 ) -> None:
     (tmp_path / "vllm").write_text('#!/bin/sh\necho vllm "$@"\n')
     (tmp_path / "vllm").chmod(0o755)
-    settings = {"ENGINE": "upstream", "MODEL": "some/model", "VLLM_API_KEY": "k", "CONTEXT_TOKENS": "4096", "GPUS": "1"}
+    settings = {"ENGINE": "openai", "MODEL": "some/model", "VLLM_API_KEY": "k", "CONTEXT_TOKENS": "4096", "GPUS": "1"}
+    settings["TOOL_PARSER"] = "hermes"
     environment = {**settings, missing or "NONE": "", "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"}
     command = [*services["vllm"]["entrypoint"], services["vllm"]["command"][0].replace("$$", "$")]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert (done.returncode == 0) == (not missing)
     assert complaint in done.stderr
     assert done.stdout.startswith("vllm serve some/model ") == (not missing)
+    if not missing:
+        ours = Launch("some/model").command(Path("/s"))
+        assert set(done.stdout.split()) >= {word for word in ours if word.startswith("--enable")}
+        assert ours[ours.index("--structured-outputs-config") + 1] in done.stdout

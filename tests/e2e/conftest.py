@@ -71,10 +71,14 @@ class Server:
 
     def start(self) -> None:
         """Start and wait until the language model can speak."""
+        self.launch()
+        self.wait_until(lambda: self.http.get("/readyz").status_code == 200)
+
+    def launch(self) -> None:
+        """Start, without waiting."""
         log = (self.home / "output.log").open("ab")
         self.process = subprocess.Popen(self.command, env=self.environment, stdout=log, stderr=log, cwd=self.home)
         log.close()
-        self.wait_until(lambda: self.http.get("/readyz").status_code == 200)
 
     def wait_until(self, happened: Callable[[], bool], seconds: float = 180) -> None:
         """Poll; a server that died or is too slow fails with its output."""

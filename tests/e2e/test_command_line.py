@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -83,6 +84,32 @@ def test_a_key_s_limits_are_set_changed_and_given_back_to_the_server(moodline: R
     assert [word in moodline("keys", "list").stdout for word in (" 77 ", " 600 ", " 64 ")] == [False, True, True]
     assert "Say what to change" in moodline("keys", "change", key[:8]).stderr
     assert moodline("keys", "change", "ml-none", "--streams", "1").returncode == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("--engine", "vllm"), "--model (or MOODLINE_VLLM_MODEL) has to name"),
+        (("--model", "mara"), "--model goes with --engine"),
+        (("--engine", "vllm", "--upstream", "http://gpu-box:8000/v1"), "--upstream goes with --engine openai"),
+        (("--upstream", "gpu-box"), "'gpu-box' is no address"),
+    ],
+)
+def test_what_can_not_be_served_is_told_before_anything_starts(
+    moodline: Run, words: tuple[str, ...], told: str
+) -> None:
+    done = moodline("serve", *words)
+    assert done.returncode == 2
+    assert told in " ".join(done.stderr.replace("│", " ").split())
+
+
+def test_a_port_that_is_taken_is_told_before_anything_is_loaded(moodline: Run) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        done = moodline("serve", port=port)
+    assert done.returncode == 1
+    assert f"127.0.0.1, port {port}, can't be listened on: Address already in use." in done.stderr.replace("\n", " ")
+    assert "curl" not in done.stdout
 
 
 def test_a_wrong_setting_is_told_in_a_sentence(moodline: Run) -> None:

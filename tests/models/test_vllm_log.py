@@ -128,3 +128,11 @@ def test_an_unknown_death_tells_the_last_error_that_says_something() -> None:
 
 def test_a_kill_points_at_memory() -> None:
     assert "ran out of memory" in died(status=137).sentence
+
+
+def test_a_warning_of_the_start_is_not_the_reason() -> None:
+    told = died(
+        "(APIServer pid=1) WARNING 11-27 22:49:34 [x.py:1] ImportError: libcuda.so.1: cannot open shared object file",
+        "(APIServer pid=1) ValueError: No available memory for the cache blocks.",
+    )
+    assert "leave no memory" in told.sentence
