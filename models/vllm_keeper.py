@@ -19,6 +19,8 @@ log = logging.getLogger("moodline.vllm")
 
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
 """Seconds before it is started again; doubled each time."""
+LOG_SECONDS = 10.0
+"""Between two percentages of the same stage in the log."""
 STEADY_SECONDS = 60.0
 """Who has answered for this long did not fail to start."""
 
@@ -35,6 +37,7 @@ class VllmKeeper:
         self._keeping: asyncio.Task[None] | None = None
         self._settled = asyncio.Event()
         self._worked = False
+        self._log_again = dict[str, float]()
 
     @property
     def socket(self) -> Path:
@@ -110,7 +113,11 @@ class VllmKeeper:
         return answered, fault
 
     def _tell(self, sentence: str) -> None:
-        """How the start goes on; once it is done, nothing of the kind is told."""
-        if self.state:
-            self.state = sentence
+        """How the start goes on; once it is done, nothing of the kind is told. Percentages are logged now and then."""
+        if not self.state:
+            return
+        self.state = sentence
+        stage, now = sentence.rpartition(", ")[0], time.monotonic()
+        if not stage or now >= self._log_again.get(stage, 0.0):
+            self._log_again[stage] = now + LOG_SECONDS
             log.info("%s", sentence)

@@ -23,6 +23,8 @@ class Fault:
 STAGES = (
     (r"\bversion (\d\S*)$", r"vLLM \1 is starting"),
     (r"Resolved architecture: (\w+)", r"the checkpoint is a \1"),
+    (r"^(\S+\.(?:safetensors|bin|gguf|json)): +(\d+%)", r"downloading \1, \2"),
+    (r"^Fetching (\d+) files: +(\d+%)", r"downloading \1 files, \2"),
     (r"Time spent downloading weights for (\S+): ([\d.]+)", r"\1 was downloaded in \2 s"),
     (r"Starting to load model", "reading the weights"),
     (r"Loading \w+ checkpoint shards: +(\d+%)", r"reading the weights, \1"),

@@ -72,7 +72,7 @@ def _plain_environment() -> None:
 
 def pytest_itemcollected(item: pytest.Item) -> None:
     """Who asks for vLLM is marked, and sits together, so that one vLLM serves a whole run."""
-    if {"vllm_launch", "vllm"} & set(getattr(item, "fixturenames", ())):
+    if "vllm_launch" in getattr(item, "fixturenames", ()):
         item.add_marker(pytest.mark.vllm)
         item.add_marker(pytest.mark.xdist_group("vllm"))
 

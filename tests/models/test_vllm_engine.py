@@ -123,3 +123,17 @@ def test_a_folders_family_is_in_its_config(tmp_path: Path) -> None:
     assert tool_parser(str(tmp_path)) == "mistral"
     (tmp_path / "config.json").write_text("{")
     assert tool_parser(str(tmp_path)) == "hermes"
+
+
+async def test_percentages_are_always_known_and_seldom_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    bar = "".join(f"Loading safetensors checkpoint shards:  {percent}% Completed\\r" for percent in range(10, 99))
+    engine = VllmEngine(Launch("mara", python(tmp_path, f"printf '{bar.replace('%', '%%')}'\nexec sleep 600")))
+    with caplog.at_level("INFO", "moodline.vllm"):
+        starting = asyncio.create_task(engine.start())
+        async with asyncio.timeout(60):
+            while engine._keeper.state != "vLLM is starting: reading the weights, 98%.":
+                await asyncio.sleep(0.01)
+    assert sum("reading the weights" in message for message in caplog.messages) < 10
+    await engine.close()
+    with pytest.raises(EngineUnavailable):
+        await starting

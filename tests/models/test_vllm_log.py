@@ -43,6 +43,11 @@ def test_a_line_loses_what_stands_before_it() -> None:
             "Maximum concurrency for 2,048 tokens per request: 22.75x",
             "room for 46,592 tokens",
         ),
+        (
+            "model-00001-of-00004.safetensors:  12%|█▏        | 590M/4.98G [00:05<00:40, 108MB/s]",
+            "downloading model-00001-of-00004.safetensors, 12%",
+        ),
+        ("Fetching 4 files:  25%|██▌       | 1/4 [00:10<00:30]", "downloading 4 files, 25%"),
         ("Capturing CUDA graphs (decode, FULL):  40%|████      | 14/35 [00:01<00:02]", "capturing CUDA graphs, 40%"),
         (
             "(APIServer pid=1) INFO 11-27 22:50:08 [entry.py:140] Starting vLLM server on unix:/tmp/m/s",
