@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.bond.affinity import AFFINITY
 from app.bond.rules import rules_of
-from app.bond.store import WAITING, lock_bond, replay_bond
+from app.bond.store import WAITING, hold_bond, replay_bond
 from app.characters.schemas import CharacterFields
 from app.services import Services
 from app.sessions.store import Scope
@@ -169,7 +169,9 @@ async def _count(db: AsyncSession, exchange: Exchange, judgement: Mapping[str, A
     """Store a judgement and what it does to the bond, unless its mark is gone."""
     numbers = {name: value for name, value in judgement.items() if name != "reason"}
     note = judgement.get("reason", "the answer of the language model could not be read")
-    bond = await lock_bond(db, exchange.scope)
+    bond = await hold_bond(db, exchange.scope)
+    if bond is None:
+        return  # the user was erased meanwhile
     mine = (BondEvent.id == exchange.event_id, BondEvent.kind == WAITING)
     changed = await db.execute(update(BondEvent).where(*mine).values(kind=JUDGED, numbers=numbers, note=note))
     if changed.rowcount:  # type: ignore[attr-defined]

@@ -25,7 +25,7 @@ from app.bond.schemas import (
     show,
 )
 from app.bond.simulate import simulate
-from app.bond.store import Dated, bond_history, events_of, lock_bond, read_bond, replay_bond
+from app.bond.store import Dated, bond_history, events_of, hold_bond, read_bond, replay_bond
 from app.characters.schemas import CharacterFields
 from app.characters.store import find
 from app.errors import NotFound
@@ -135,9 +135,10 @@ async def take_back(slug: str, event_id: EventId, caller: CallerDep, services: S
         event = await db.scalar(select(BondEvent).where(*events_of(scope), BondEvent.id == event_id))
         if event is None:
             raise NotFound(f"Nothing with the id {event_id} happened between the two.", code="event_not_found")
-        bond = await lock_bond(db, scope)
+        bond = await hold_bond(db, scope)
         await db.execute(delete(BondEvent).where(BondEvent.id == event_id))
-        await replay_bond(db, bond, rules_of(CharacterFields.model_validate(character.document)))
+        if bond is not None:
+            await replay_bond(db, bond, rules_of(CharacterFields.model_validate(character.document)))
         await db.flush()
         return await _show(db, scope, character)
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
@@ -90,6 +91,22 @@ async def test_while_there_is_no_language_model_exchanges_wait(
     with pytest.raises(EngineUnavailable):
         await judge_waiting(services)
     assert await kinds(services) == ["waiting"]
+
+
+async def test_an_answer_that_comes_when_the_user_was_erased_brings_nothing_back(
+    client: httpx.AsyncClient, talk: Fixture, services: Services, engine: ScriptedEngine, rows: Fixture
+) -> None:
+    before = await rows()
+    await talk("mira", "Hello.")
+    engine.pace = asyncio.Event()
+    engine.replies.append('{"affinity": 1, "trust": 1, "reason": ""}')
+    judging = asyncio.create_task(judge_waiting(services))
+    while len(engine.asked) < 2:
+        await asyncio.sleep(0)
+    assert (await client.delete("/api/users?user=ana")).status_code == 200
+    engine.pace.set()
+    await judging
+    assert await rows() == before
 
 
 async def test_what_nobody_wants_judged_any_more_waits_no_longer(
