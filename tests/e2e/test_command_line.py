@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from models.weights import checkpoint
+from tests.adapters import random_adapter, tiny_base
 from tests.e2e.conftest import MOODLINE
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -117,3 +119,17 @@ def test_a_wrong_setting_is_told_in_a_sentence(moodline: Run) -> None:
     assert told.returncode == 2
     assert "MOODLINE_PORT" in told.stderr
     assert "Traceback" not in told.stderr
+
+
+def test_an_adapter_is_merged_or_refused_with_a_sentence(moodline: Run, tmp_path: Path) -> None:
+    base = tiny_base(tmp_path / "base", checkpoint(None, tmp_path / "home"))
+    adapter = random_adapter(base, tmp_path / "adapter")
+    words = ("merge", str(adapter), "--base", str(base), "--out")
+    done = moodline(*words, str(tmp_path / "out"))
+    assert done.returncode == 0, done.stderr
+    assert "nats a token" in done.stdout
+    assert "MB of memory" in done.stdout
+    assert (tmp_path / "out" / "manifest.json").is_file()
+    again = moodline(*words, str(tmp_path / "out"))
+    assert again.returncode == 1
+    assert "not an empty folder" in again.stderr.replace("\n", " ")
