@@ -10,7 +10,7 @@ What gives way when tokens are short, first to last:
 | lines               | 20 % of the room                              | the lowest ranked are left out        |
 | memories            | 15 % of the room                              | the lowest ranked are left out        |
 | lore                | 15 % of the room, constant entries first      | the last to fire are left out         |
-| history             | half of what the stable texts leave           | the oldest go, many at a time         |
+| history             | half of the room, more of a room over 4,400   | the oldest go, many at a time         |
 | everything else, and the last message | what it needs               | `PromptTooLong`                       |
 
 The room is the budget less the fixed texts: the stable ones (rules, persona, style, scenario, user, client's notes) and
@@ -33,7 +33,8 @@ Layout = Literal["late", "classic"]
 Count = Callable[[str], int]
 
 SHARES = {"lines": 0.20, "memories": 0.15, "lore": 0.15}
-HISTORY = 0.5
+RECALLED = 1536
+"""Tokens kept free of history for lines and memories together, at most: a long context is for the talk itself."""
 MESSAGE_TOKENS = 8
 """What a chat template adds around one message; ChatML adds 5 and others up to 8."""
 SEPARATOR = "\n--------------------\n"
@@ -133,7 +134,7 @@ def history_start(scene: Scene, *, budget: int, window: int, count: Count) -> in
             f"{budget - room + last} tokens of a prompt of at most {budget}. Shorten what is longest of them, or raise "
             "MOODLINE_CONTEXT_TOKENS."
         )
-    share = int((budget - _stable(scene, count)) * HISTORY)
+    share = _history_share(budget - _stable(scene, count))
     first = window_start(len(scene.history) - 1, window)
     sizes = [size(message.content) for message in scene.history]
     tokens = [count(message.content) + MESSAGE_TOKENS for message in scene.history[first:-1]]
@@ -176,6 +177,11 @@ def room_of(scene: Scene, budget: int, count: Count) -> tuple[int, int]:
     fixed += sum(count(text) + MESSAGE_TOKENS for text in note_texts(scene))
     begun = count(scene.begun) + MESSAGE_TOKENS if scene.begun else 0
     return budget - fixed, count(scene.history[-1].content) + MESSAGE_TOKENS + begun
+
+
+def _history_share(room: int) -> int:
+    """What of the room that stable texts leave is for history, whatever is retrieved."""
+    return room - int(room * SHARES["lore"]) - min(int(room * (SHARES["lines"] + SHARES["memories"])), RECALLED)
 
 
 def _stable(scene: Scene, count: Count) -> int:

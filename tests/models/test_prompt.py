@@ -160,6 +160,16 @@ def test_what_is_recalled_felt_and_noted_moves_no_cut(turns: list[tuple[int, int
     assert [prompt.messages[:-2] for prompt in plain] == [prompt.messages[:-2] for prompt in varied]
 
 
+def test_a_long_context_is_for_the_talk_and_what_is_recalled_still_gets_in() -> None:
+    talk = [Message(role, f"{n}" + "z" * 190) for n in range(100) for role in ("user", "assistant")]  # type: ignore[arg-type]
+    scene = dataclasses.replace(
+        EN, history=(*talk, Message("user", "And now?")), lines=("l" * 700,), memories=("m" * 700,)
+    )
+    ledger = {section.name: section for section in rendered(scene, budget=20_000, window=1_000).ledger}
+    assert ledger["history"].tokens > 20_000 * 0.7
+    assert (ledger["lines"].kept, ledger["memories"].kept, ledger["lore"].kept) == (1, 1, 2)
+
+
 def test_a_scene_that_lost_its_beginning_is_cut_where_the_whole_one_is() -> None:
     talk = [Message(role, f"{n}" + "z" * 90) for n in range(40) for role in ("user", "assistant")]  # type: ignore[arg-type]
     whole = dataclasses.replace(EN, history=(*talk, Message("user", "And now?")))
