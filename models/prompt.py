@@ -37,6 +37,8 @@ RECALLED = 1536
 """Tokens kept free of history for lines and memories together, at most: a long context is for the talk itself."""
 MESSAGE_TOKENS = 8
 """What a chat template adds around one message; ChatML adds 5 and others up to 8."""
+SYSTEM_TOKENS = 24
+"""The same around a system message, which may become a fenced note (`models/fold.py`)."""
 SEPARATOR = "\n--------------------\n"
 
 
@@ -172,9 +174,9 @@ def render(scene: Scene, *, layout: Layout, budget: int, window: int, count: Cou
 
 def room_of(scene: Scene, budget: int, count: Count) -> tuple[int, int]:
     """Tokens that the fixed texts leave of `budget`, and tokens of the last message with the reply that is begun."""
-    fixed = _stable(scene, count) + MESSAGE_TOKENS
+    fixed = _stable(scene, count) + SYSTEM_TOKENS
     fixed += sum(count(text) + 1 for text in (*present_texts(scene), *closing_texts(scene)))
-    fixed += sum(count(text) + MESSAGE_TOKENS for text in note_texts(scene))
+    fixed += sum(count(text) + SYSTEM_TOKENS for text in note_texts(scene))
     begun = count(scene.begun) + MESSAGE_TOKENS if scene.begun else 0
     return budget - fixed, count(scene.history[-1].content) + MESSAGE_TOKENS + begun
 
@@ -186,7 +188,7 @@ def _history_share(room: int) -> int:
 
 def _stable(scene: Scene, count: Count) -> int:
     """Tokens of the texts that are the same turn after turn."""
-    return sum(count(text) + 1 for text in fixed_texts(scene)) + MESSAGE_TOKENS
+    return sum(count(text) + 1 for text in fixed_texts(scene)) + SYSTEM_TOKENS
 
 
 def _retrieved(scene: Scene, room: int, left: int, count: Count) -> tuple[_Picked, ...]:

@@ -14,7 +14,17 @@ from httpx_aiohttp import AiohttpTransport
 
 from models.bad_words import held_back, spellings
 from models.completion import ABILITIES, QUOTED, Dialect, StreamedReply, refusal, request_body
-from models.engine import EngineBroke, EngineError, EngineRefused, EngineUnavailable, Event, Finish, Sampling
+from models.engine import (
+    EngineBroke,
+    EngineError,
+    EngineRefused,
+    EngineUnavailable,
+    Event,
+    Finish,
+    ParameterRefused,
+    Sampling,
+)
+from models.fold import PLACES, PROBE, Place, fold, keeps_its_place
 from models.neutralise import neutralise
 from models.scene import Message
 from models.sse import EventTooLong, ServerSentEvent, read_events
@@ -43,7 +53,8 @@ class UpstreamEngine:
     `begin_seconds` is how long the first piece of a reply may take, `idle_seconds` every later one. Events are read as
     the consumer takes them, so a slow one slows the server and nothing piles up here. `dialect="vllm"` sends sampling
     fields and a `cache_salt` that other servers refuse, and counts tokens with vLLM's own tokenizer; otherwise `count`
-    is `estimate_tokens`. None is what the server's list of models says it is.
+    is `estimate_tokens`. None is what the server's list of models says it is. `system` is where the model's chat
+    template takes system messages; None asks vLLM, and means anywhere for other servers.
     """
 
     def __init__(
@@ -54,6 +65,7 @@ class UpstreamEngine:
         *,
         context_length: int | None = None,
         dialect: Dialect | None = "openai",
+        system: Place | None = None,
         begin_seconds: float = 120.0,
         idle_seconds: float = 60.0,
     ) -> None:
@@ -61,6 +73,7 @@ class UpstreamEngine:
         self._model = model
         self._context_length = context_length
         self._dialect = dialect
+        self._place = system
         self._begin_seconds = begin_seconds
         self._idle_seconds = idle_seconds
         self._headers = {"Authorization": f"Bearer {api_key.strip()}"} if api_key and api_key.strip() else {}
@@ -143,6 +156,7 @@ class UpstreamEngine:
             forms = spellings(sampling.bad_words)
             read = await asyncio.gather(*map(self._tokenize, forms))
             sampling = held_back(sampling, {form: one["tokens"] for form, one in zip(forms, read, strict=True)})
+        messages = fold(messages, self._place or await self._find_place())
         body = request_body(self.name, messages, sampling, dialect=self._dialect or "openai", owner=owner)
         reply = StreamedReply(sampling.stop, include_stop=sampling.include_stop)
         async with self._events(body, session, reply) as events:
@@ -280,6 +294,33 @@ class UpstreamEngine:
         length = model.get("max_model_len")
         if self._context_length is None and isinstance(length, int) and length > 0:
             self._context_length = length
+
+    async def _find_place(self) -> Place:
+        """Where the served template takes system messages, seen in what vLLM makes of a probe.
+
+        A server that can't tell is taken to take them anywhere; one that can't be reached is asked again.
+        """
+        for place in PLACES if self._dialect == "vllm" else ():
+            try:
+                messages = [{"role": message.role, "content": message.content} for message in fold(PROBE, place)]
+                read = await self._beside("tokenize", {"messages": messages, "add_generation_prompt": True})
+                told = await self._beside("detokenize", {"tokens": read.get("tokens")})
+            except ParameterRefused:
+                continue
+            except EngineRefused:
+                break
+            except EngineError:
+                return "anywhere"
+            if keeps_its_place(str(told.get("prompt"))):
+                self._place = place
+                return place
+        self._place = "anywhere"
+        return self._place
+
+    async def _beside(self, name: str, body: dict[str, Any]) -> dict[str, Any]:
+        """What vLLM answers at one of the paths that lie beside /v1, not below."""
+        url = f"{self._url.removesuffix('/v1')}/{name}"
+        return await self._json("POST", url, self._idle_seconds, {"model": self._model} | body)
 
     def _is_there(self) -> None:
         self._fresh_until = asyncio.get_running_loop().time() + FRESH_SECONDS

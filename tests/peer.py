@@ -44,6 +44,7 @@ class Peer:
         self.left = asyncio.Event()
         self.endless = False
         self.tokenizing: Callable[[dict[str, Any]], Awaitable[Any]] | None = None
+        self.template: Callable[[list[dict[str, str]]], str] | None = None
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         body = b""
@@ -56,12 +57,25 @@ class Peer:
         elif scope["path"] == "/tokenize" and self.tokenizing:
             answer = await self.tokenizing(json.loads(body))
             await self._answer(send, self.status if self.models is None else 200, json.dumps(answer).encode())
+        elif scope["path"] in ("/tokenize", "/detokenize") and self.template:
+            await self._answer(send, *self._templated(json.loads(body)))
         elif scope["path"] == "/v1/chat/completions":
             self.asked.append(json.loads(body))
             self.heads.append(head)
             await self._speak(receive, send)
         else:
             await self._answer(send, 404, b'{"detail":"Not Found"}')
+
+    def _templated(self, body: dict[str, Any]) -> tuple[int, bytes]:
+        """Messages as tokens and back, as vLLM tells them; what the template refuses is a bad request."""
+        assert self.template
+        if "tokens" in body:
+            return 200, json.dumps({"prompt": "".join(map(chr, body["tokens"]))}).encode()
+        try:
+            text = self.template(body["messages"])
+        except Exception as error:
+            return 400, json.dumps({"error": {"message": str(error), "code": 400}}).encode()
+        return 200, json.dumps({"count": len(text), "tokens": [ord(character) for character in text]}).encode()
 
     async def _answer(self, send: Any, status: int, body: bytes) -> None:
         headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]

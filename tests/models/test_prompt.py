@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.engine import PromptTooLong
-from models.prompt import MESSAGE_TOKENS, Layout, Prompt, render
+from models.prompt import MESSAGE_TOKENS, SYSTEM_TOKENS, Layout, Prompt, render
 from models.scene import Lore, Message, Scene
 from models.window import size
 
@@ -190,7 +190,7 @@ def test_the_authors_note_is_told_at_its_depth_and_counted(layout: Layout, depth
     place = prompt.messages.index(Message("system", "## Note from the author\nIt is {night}."))
     assert [m.content for m in prompt.messages[place:] if m.role != "system"] == below
     without = rendered(plain, layout)
-    assert prompt.tokens == without.tokens + len(prompt.messages[place].content) + MESSAGE_TOKENS
+    assert prompt.tokens == without.tokens + len(prompt.messages[place].content) + SYSTEM_TOKENS
     assert (*prompt.messages[:place], *prompt.messages[place + 1 :]) == without.messages
 
 

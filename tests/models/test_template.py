@@ -4,9 +4,10 @@ import pytest
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from models.engine import EngineRefused, EngineUnavailable
+from models.fold import NOTE, OPENING
 from models.neutralise import BREAK
 from models.scene import Message
-from models.template import END, NOTE, NOTE_ZH, OPENING, ChatTemplate, fold
+from models.template import END, ChatTemplate
 
 STRICT = (
     "{% for m in messages %}{% if m['role'] == 'system' and not loop.first %}"
@@ -132,20 +133,3 @@ def test_a_template_that_drops_what_is_begun_is_refused(tokenizer: PreTrainedTok
     tokenizer.chat_template = "{% for m in messages %}{% if not loop.last %}{{ m['content'] }}{% endif %}{% endfor %}"
     with pytest.raises(EngineRefused, match="can't go on"):
         template.text(BEGUN)
-
-
-def test_folding_joins_neighbours_of_one_role() -> None:
-    messages = [Message("user", "a"), Message("user", "b"), Message("assistant", "c"), Message("assistant", "d")]
-    assert fold(messages, keep_first_system=True) == [Message("user", "a\n\nb"), Message("assistant", "c\n\nd")]
-
-
-def test_a_chinese_note_is_fenced_in_chinese() -> None:
-    folded = fold(
-        [Message("user", "在吗"), Message("assistant", "在"), Message("system", "你很生气。")], keep_first_system=True
-    )
-    assert folded[-1] == Message("user", f"{NOTE_ZH[0]}\n你很生气。\n{NOTE_ZH[1]}")
-
-
-def test_a_conversation_that_already_alternates_is_unchanged() -> None:
-    messages = [Message("system", "s"), Message("user", "a"), Message("assistant", "b"), Message("user", "c")]
-    assert fold(messages, keep_first_system=True) == messages
