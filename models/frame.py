@@ -10,12 +10,16 @@ from models.scene import Language
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """Templates of one language; `{char}`, `{user}`, `{stage}` and `{text}` are filled in by `models.prompt`."""
+    """Templates of one language; `{char}`, `{user}`, `{stage}` and `{text}` are filled in by `models.prompt`.
+
+    `rules` names no user, so that all who talk with a character share the beginning of their prompts.
+    """
 
     rules: str
     persona: str
     style: str
     scenario: str
+    with_whom: str
     user_persona: str
     client_system: str
     client_late: str
@@ -32,13 +36,14 @@ class Frame:
 FRAMES: Mapping[Language, Frame] = {
     "en": Frame(
         rules=(
-            "You are {char}, talking with {user}. Stay {char} in every reply: speak in the first person, in {char}'s "
-            "own voice, and never mention being an AI or a language model. Write only {char}'s next reply, never "
-            "{user}'s words. Keep it conversational."
+            "You are {char}. Stay {char} in every reply: speak in the first person, in {char}'s own voice, and never "
+            "mention being an AI or a language model. Write only {char}'s next reply, never the other's words. Keep it "
+            "conversational."
         ),
         persona="## Who {char} is\n{text}",
         style="## How {char} talks\n{text}",
         scenario="## Where you are\n{text}",
+        with_whom="You are talking with {user}.",
         user_persona="## Who {user} is\n{text}",
         client_system="## Further notes from the app\n{text}",
         client_late="## The app's notes on this reply\n{text}",
@@ -53,12 +58,13 @@ FRAMES: Mapping[Language, Frame] = {
     ),
     "zh": Frame(
         rules=(
-            "你是{char}，正在和{user}说话。每一句回复都要以{char}的身份、用第一人称和{char}自己的口吻来说，不要提到自己是AI"
-            "或语言模型。只写{char}的下一句回复，不要替{user}说话。像平常聊天一样自然。"
+            "你是{char}。每一句回复都要以{char}的身份、用第一人称和{char}自己的口吻来说，不要提到自己是AI或语言模型。只写{char}"
+            "的下一句回复，不要替对方说话。像平常聊天一样自然。"
         ),
         persona="【{char}是谁】\n{text}",
         style="【{char}怎样说话】\n{text}",
         scenario="【此刻的场景】\n{text}",
+        with_whom="和你说话的是{user}。",
         user_persona="【{user}是谁】\n{text}",
         client_system="【应用的补充说明】\n{text}",
         client_late="【应用对这次回复的说明】\n{text}",

@@ -73,13 +73,14 @@ class _Picked:
 
 
 def fixed_texts(scene: Scene) -> tuple[str, ...]:
-    """The texts that are in every prompt of this scene, headings included."""
+    """The texts that are in every prompt of this scene, headings included; those that depend on the user come last."""
     frame = FRAMES[scene.language]
     parts = (
         (frame.rules, "rules"),
         (frame.persona, scene.persona),
         (frame.style, scene.style),
         (frame.scenario, scene.scenario),
+        (frame.with_whom, "with_whom"),
         (frame.user_persona, scene.user_persona),
         (frame.client_system, scene.client_system),
     )

@@ -170,6 +170,15 @@ def test_a_long_context_is_for_the_talk_and_what_is_recalled_still_gets_in() -> 
     assert (ledger["lines"].kept, ledger["memories"].kept, ledger["lore"].kept) == (1, 1, 2)
 
 
+@pytest.mark.parametrize("scene", [EN, ZH], ids=["en", "zh"])
+def test_all_who_talk_with_a_character_share_the_beginning_of_their_prompts(scene: Scene) -> None:
+    others = dataclasses.replace(scene, user="Bo", user_persona="A sailor.", client_system="Be brief.")
+    one, other = (rendered(s).messages[0].content for s in (scene, others))
+    shared = scene.scenario
+    assert one[: one.index(shared) + len(shared)] == other[: other.index(shared) + len(shared)]
+    assert other.index("Bo") > other.index(shared)
+
+
 def test_a_scene_that_lost_its_beginning_is_cut_where_the_whole_one_is() -> None:
     talk = [Message(role, f"{n}" + "z" * 90) for n in range(40) for role in ("user", "assistant")]  # type: ignore[arg-type]
     whole = dataclasses.replace(EN, history=(*talk, Message("user", "And now?")))
