@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from prometheus_client import Counter, Gauge, Histogram
+
+from models.engine import Finish
 
 ENDED = Counter("moodline_turns", "Turns by how they ended.", ["outcome"])
 FIRST_TOKEN = Histogram(
@@ -40,3 +42,11 @@ def observe_turn(spans: Mapping[str, float], outcome: str) -> None:
             FIRST_TOKEN.observe(span / 1000)
         elif name not in ("total", "queue"):
             STEPS.labels(name).observe(span / 1000)
+
+
+def observe_tokens(finishes: Sequence[Finish]) -> None:
+    """Count what the choices of one request cost; they share a prompt."""
+    for finish in finishes[:1]:
+        TOKENS.labels("prompt").inc(finish.prompt_tokens)
+        TOKENS.labels("cached").inc(finish.cached_tokens)
+    TOKENS.labels("completion").inc(sum(finish.completion_tokens for finish in finishes))

@@ -165,11 +165,12 @@ def render(scene: Scene, *, layout: Layout, budget: int, window: int, count: Cou
     picked = _retrieved(scene, room, room - last_tokens - spoken, count)
     begun = (Message("assistant", scene.begun),) if scene.begun else ()
     messages = (*_arrange(scene, layout, picked, (*history, last)), *begun)
-    texts = (*fixed_texts(scene), *present_texts(scene), *note_texts(scene))
-    fixed = Section("fixed", budget - room, len(texts), 0)
+    stable, now = fixed_texts(scene), (*present_texts(scene), *note_texts(scene), *closing_texts(scene))
+    fixed = Section("fixed", _stable(scene, count), len(stable), 0)
+    present = Section("present", budget - room - fixed.tokens, len(now), 0)
     sections = [Section(p.name, p.tokens, len(p.texts), p.dropped) for p in picked]
     talk = Section("history", spoken + last_tokens, len(history) + 1, start)
-    ledger = (fixed, *sections, talk)
+    ledger = (fixed, present, *sections, talk)
     return Prompt(messages, ledger, sum(section.tokens for section in ledger), start)
 
 

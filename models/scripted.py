@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from dataclasses import dataclass
 
-from models.engine import OPTIONAL, EngineBroke, EngineUnavailable, Event, Finish, Sampling, Token
+from models.engine import OPTIONAL, EngineBroke, EngineUnavailable, Event, Finish, FinishReason, Sampling, Token
 from models.scene import Message
 from models.stops import StopFilter
 
@@ -28,8 +28,9 @@ class ScriptedEngine:
 
     A tuple is a reply that fails: its text is spoken, then its exception raised. `pace` is waited for before every
     character: seconds, or an event that lets everything pass once it is set. One character counts as one token.
-    `asked` records every request in order. It keeps to `Sampling.stop` and `Sampling.max_tokens`, gives every character
-    the probability one half with `Sampling.logprobs`, and ignores the rest; `abilities` are what it claims to honour.
+    `asked` records every request in order; `cached_tokens` are told at the end of each reply. It keeps to
+    `Sampling.stop` and `Sampling.max_tokens`, gives every character the probability one half with `Sampling.logprobs`,
+    and ignores the rest; `abilities` are what it claims to honour.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class ScriptedEngine:
         self.pace = pace
         self.streams = 1000
         self.abilities = abilities
+        self.cached_tokens = 0
         self._closed = False
 
     async def start(self) -> None:
@@ -86,13 +88,14 @@ class ScriptedEngine:
             if piece := stops.push(character):
                 yield piece
             if stops.stopped:
-                yield Finish("stop", prompt_tokens, spoken)
+                yield Finish("stop", prompt_tokens, spoken, self.cached_tokens)
                 return
         if rest := stops.flush():
             yield rest
         if failure:
             raise failure
-        yield Finish("length" if len(text) > sampling.max_tokens else "stop", prompt_tokens, spoken)
+        reason: FinishReason = "length" if len(text) > sampling.max_tokens else "stop"
+        yield Finish(reason, prompt_tokens, spoken, self.cached_tokens)
 
     async def _wait(self) -> None:
         await (self.pace.wait() if isinstance(self.pace, asyncio.Event) else asyncio.sleep(self.pace))

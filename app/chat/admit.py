@@ -14,6 +14,7 @@ from app.admission import Ticket, busy
 from app.auth import Caller
 from app.chat.speak import Speech
 from app.errors import ClientGone
+from app.metrics import observe_tokens
 from app.services import Services
 from models.token_count import estimate_tokens
 
@@ -59,6 +60,7 @@ async def until_said(leave: ExitStack, pieces: AsyncGenerator[T, None]) -> Async
 
 def charge(services: Services, caller: Caller, speeches: Sequence[Speech]) -> None:
     """Book the tokens of replies that ended; of one that was broken off, about those that were said."""
+    observe_tokens([speech.finish for speech in speeches if speech.finish])
     if caller.limits:
         for speech in speeches:
             finish = speech.finish

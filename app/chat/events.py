@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator
 from typing import Any
 
 from app.chat.answer import Answer, chunk, delta, reason, usage
 from app.chat.piece import Piece
-from app.chat.speak import Speech
 from app.chat.sse import DONE, event
 from app.errors import AppError
 from app.http import engine_status, openai_error
-from app.metrics import TOKENS
 from models.engine import EngineError
 
 log = logging.getLogger("moodline")
@@ -33,7 +31,6 @@ async def events(answer: Answer, first: Piece, *, counted: bool) -> AsyncGenerat
             yield event(chunk(answer, first.choice, delta(first), first.tokens) | nothing)
         async for piece in answer.pieces:
             yield event(chunk(answer, piece.choice, delta(piece), piece.tokens) | nothing)
-        count_tokens(answer.speeches)
         last = [chunk(answer, n, {}, finish_reason=reason(answer.speeches[n])) | nothing for n in choices]
         if counted:
             last.append(chunk(answer, 0, {}) | {"choices": [], "usage": usage(answer.speeches)})
@@ -50,12 +47,3 @@ async def events(answer: Answer, first: Piece, *, counted: bool) -> AsyncGenerat
         log.exception("%s broke off", answer.id)
         yield event(openai_error(500, "Something broke on our side; the log has it.", "server_error"))
     yield DONE
-
-
-def count_tokens(speeches: Sequence[Speech]) -> None:
-    """Into the metrics."""
-    for place, finish in enumerate(speech.finish for speech in speeches):
-        if finish:
-            TOKENS.labels("prompt").inc(0 if place else finish.prompt_tokens)
-            TOKENS.labels("cached").inc(0 if place else finish.cached_tokens)
-            TOKENS.labels("completion").inc(finish.completion_tokens)

@@ -17,7 +17,7 @@ from app.chat.ask import Ask, Mode, Turn
 from app.chat.attendance import leave_of
 from app.chat.bare import speak_bare
 from app.chat.checks import check_request
-from app.chat.events import count_tokens, events
+from app.chat.events import events
 from app.chat.headers import with_headers
 from app.chat.piece import Piece
 from app.chat.protocol import ChatRequest
@@ -77,7 +77,6 @@ async def complete(
         return EventStream(events(answer, first, counted=counted), answer.pieces, answer.headers)
     async with while_connected(request), aclosing(answer.pieces) as rest:
         pieces = [first, *[piece async for piece in rest]]
-    count_tokens(answer.speeches)
     return JSONResponse(completion(answer, pieces), headers=answer.headers)
 
 

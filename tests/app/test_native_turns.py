@@ -53,6 +53,28 @@ def take(http: httpx.AsyncClient, session: str, engine: ScriptedEngine) -> Take:
     return taken
 
 
+def counted(text: str) -> dict[str, float]:
+    """Tokens by kind, as /metrics tells them."""
+    rows = [line.split() for line in text.splitlines() if line.startswith("moodline_tokens_total")]
+    return {name: float(value) for name, value in rows}
+
+
+async def test_tokens_are_counted_whichever_door_a_turn_comes_through(
+    http: httpx.AsyncClient, take: Take, engine: ScriptedEngine
+) -> None:
+    engine.cached_tokens = 7
+    before = counted((await http.get("/metrics")).text)
+    await take("Aye.", text="Ready?")
+    engine.replies.append("Aye.")
+    body = {"model": "char/mira", "messages": [{"role": "user", "content": "Ready?"}], "stream": True}
+    (await http.post("/v1/chat/completions", json=body)).raise_for_status()
+    after = counted((await http.get("/metrics")).text)
+    grown = {name: value - before.get(name, 0.0) for name, value in after.items()}
+    assert grown['moodline_tokens_total{kind="completion"}'] == 2 * len("Aye.")
+    assert grown['moodline_tokens_total{kind="cached"}'] == 14
+    assert grown['moodline_tokens_total{kind="prompt"}'] > 14
+
+
 async def branch(http: httpx.AsyncClient, session: str) -> list[tuple[str, str]]:
     read = (await http.get(f"/api/sessions/{session}")).json()
     return [(message["role"], message["text"]) for message in read["branch"]]
