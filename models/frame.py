@@ -25,6 +25,7 @@ class Frame:
     client_late: str
     note: str
     lore: str
+    passing: str
     stage: str
     mood: str
     memories: str
@@ -49,6 +50,7 @@ FRAMES: Mapping[Language, Frame] = {
         client_late="## The app's notes on this reply\n{text}",
         note="## Note from the author\n{text}",
         lore="## What {char} knows about this world\n{text}",
+        passing="## Right now\n{text}",
         stage="## Between {char} and {user} now: {stage}\n{text}",
         mood="## {char}'s mood\n{text}",
         memories="## What {char} remembers of earlier talks with {user}\n{text}",
@@ -70,6 +72,7 @@ FRAMES: Mapping[Language, Frame] = {
         client_late="【应用对这次回复的说明】\n{text}",
         note="【作者的提示】\n{text}",
         lore="【{char}了解的这个世界】\n{text}",
+        passing="【此时此刻】\n{text}",
         stage="【{char}与{user}现在的关系：{stage}】\n{text}",
         mood="【{char}此刻的心情】\n{text}",
         memories="【{char}记得以前与{user}的谈话】\n{text}",

@@ -88,9 +88,9 @@ def fixed_texts(scene: Scene) -> tuple[str, ...]:
 
 
 def present_texts(scene: Scene) -> tuple[str, ...]:
-    """The texts that say how things stand now: stage and mood."""
+    """The texts that say how things stand now: what is passing, stage and mood."""
     frame = FRAMES[scene.language]
-    parts = ((frame.stage, scene.stage_persona), (frame.mood, scene.mood))
+    parts = ((frame.passing, scene.passing), (frame.stage, scene.stage_persona), (frame.mood, scene.mood))
     return tuple(_fill(template, scene, text) for template, text in parts if text.strip())
 
 

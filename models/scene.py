@@ -36,12 +36,13 @@ class Lore:
 class Scene:
     """What the character knows at this moment.
 
-    `lines` and `memories` are ready-made texts, best first. `mood` is a worded feeling or empty. `client_system` is
-    what the caller's own system prompt said; it is placed, labelled, after ours. `client_late` is what the caller said
-    so later than the conversation's first message; it stays near the end. `note` is the author's, told `note_depth`
-    messages of the history before its end. `before` is how much was said before `history`, in `models.window.size`, so
-    that what is left out does not move where the rest is cut. `begun` is what the reply to the history's last message
-    already begins with, to be gone on with as it stands.
+    `passing` is what of the character's texts holds only now, such as the time; it is told late, so that the others are
+    the same turn after turn. `lines` and `memories` are ready-made texts, best first. `mood` is a worded feeling or
+    empty. `client_system` is what the caller's own system prompt said; it is placed, labelled, after ours.
+    `client_late` is what the caller said so later than the conversation's first message; it stays near the end. `note`
+    is the author's, told `note_depth` messages of the history before its end. `before` is how much was said before
+    `history`, in `models.window.size`, so that what is left out does not move where the rest is cut. `begun` is what
+    the reply to the history's last message already begins with, to be gone on with as it stands.
     """
 
     character: str
@@ -49,6 +50,7 @@ class Scene:
     persona: str
     style: str = ""
     scenario: str = ""
+    passing: str = ""
     stage: str = ""
     stage_persona: str = ""
     user: str = ""

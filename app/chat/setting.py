@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from app.characters.macros import fill_names
+from app.characters.volatile import apart
 from app.chat.ask import Ask, Feeling, Known, Told
 from app.chat.feeling import worded
 from app.lore.book import BookSettings, activate
@@ -79,12 +80,15 @@ def _scene(ask: Ask, known: Known, feeling: Feeling, first: int) -> Scene:
         return fill_names(text, character.name, user)
 
     style = "\n".join(part for part in (character.style, stage.style if stage else "") if part.strip())
+    texts = [apart(text) for text in (character.persona, style, character.scenario)]
+    persona, style, scenario = (named(stable) for stable, _ in texts)
     return Scene(
         character=character.name,
         language=character.language,
-        persona=named(character.persona),
-        style=named(style),
-        scenario=named(character.scenario),
+        persona=persona,
+        style=style,
+        scenario=scenario,
+        passing=named("\n".join(passing for _, passing in texts if passing)),
         stage=stage.name if stage else "",
         stage_persona=named(stage.persona) if stage else "",
         user=user,

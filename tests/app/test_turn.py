@@ -410,3 +410,18 @@ async def test_turns_are_counted_by_how_they_ended(client: httpx.AsyncClient, en
     assert grown['moodline_turns_total{outcome="finished"}'] == 1
     assert grown['moodline_turns_total{outcome="failed"}'] == 1
     assert grown['moodline_step_seconds_count{step="recall"}'] == 2
+
+
+async def test_what_reads_differently_every_turn_is_told_late(
+    client: httpx.AsyncClient, engine: ScriptedEngine
+) -> None:
+    persona = "Keeps the light.\nHer clock says {{time}}, {{user}}."
+    (await client.post("/api/characters", json=MARA | {"persona": persona})).raise_for_status()
+    engine.replies.append("Aye.")
+    await say(client, "Ready?")
+    first, *_, late, said = engine.asked[-1].messages
+    assert "Keeps the light." in first.content
+    assert "Her clock says" not in first.content
+    assert "Her clock says" in late.content
+    assert late.content.startswith("## Right now")
+    assert said.content == "Ready?"
