@@ -19,7 +19,13 @@ VLLM_PIP := $(VLLM_VENV)/bin/python -m pip --disable-pip-version-check install -
 # The python of a vLLM for GPUs, for `make test-gpu`.
 MOODLINE_VLLM_PYTHON ?= $(BIN)/python
 
-.PHONY: help serve test test-fast test-gpu check format lock clean
+# What `make bench-gpu` serves, with how long a context, and more of vLLM's own options.
+MODEL ?= Qwen/Qwen2.5-7B-Instruct
+CONTEXT ?= 16384
+VLLM_OPTIONS ?=
+BENCH_PORT ?= 8001
+
+.PHONY: help serve test test-fast test-gpu bench-gpu check format lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -37,6 +43,18 @@ test-gpu: $(VENV)/.ready-dev check ## The same on the vLLM that MOODLINE_VLLM_PY
 	@$(MOODLINE_VLLM_PYTHON) -c 'import vllm' \
 	|| { echo "$(MOODLINE_VLLM_PYTHON) has no vLLM: pip install -e '.[gpu]', or name another python"; exit 1; }
 	MOODLINE_VLLM_PYTHON=$(MOODLINE_VLLM_PYTHON) $(BIN)/python -m pytest
+
+bench-gpu: $(VENV)/.ready ## Start vLLM with MODEL and measure the prefix cache and what this server costs before it
+	@mkdir -p .cache; $(MOODLINE_VLLM_PYTHON) -m vllm.entrypoints.openai.api_server --model $(MODEL) --max-model-len $(CONTEXT) \
+	  --host 127.0.0.1 --port $(BENCH_PORT) --enable-prefix-caching --enable-prompt-tokens-details $(VLLM_OPTIONS) \
+	  > .cache/bench-gpu.vllm.log 2>&1 & engine=$$!; trap 'kill $$engine' EXIT; \
+	until $(BIN)/python -c 'import sys, httpx; httpx.get(sys.argv[1]).raise_for_status()' \
+	  http://127.0.0.1:$(BENCH_PORT)/health 2> /dev/null; do \
+	  kill -0 $$engine 2> /dev/null || { tail -n 30 .cache/bench-gpu.vllm.log; exit 1; }; sleep 2; done; \
+	url=http://127.0.0.1:$(BENCH_PORT)/v1; \
+	$(BIN)/moodline bench cache --engine-url $$url --context $(CONTEXT) | tee .cache/bench-gpu.log; \
+	$(BIN)/moodline bench cache --engine-url $$url --context $(CONTEXT) --words 250 --reply-tokens 128 | tee -a .cache/bench-gpu.log; \
+	$(BIN)/moodline bench serve --engine-url $$url --rounds 3 | tee -a .cache/bench-gpu.log
 
 check: $(VENV)/.ready-dev
 	$(BIN)/ruff format --check .

@@ -8,31 +8,27 @@ to a character without lines whose every user is new, so that nothing can be rec
 from __future__ import annotations
 
 import os
-import socket
-import statistics
 import subprocess
 import sys
-import tempfile
-import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
-from pathlib import Path
 from typing import Any
 
 import httpx
 import psutil
 
-from app.bench.crowd import Timings, crowd
+from app.bench.crowd import Address, Timings, crowd
+from app.bench.measure import quantile
 from app.bench.report import report
+from app.bench.server import ended, server
 from app.bench.stub import NAME
-from app.cli.console import err, settings
+from app.cli.console import err
 from app.cli.console import run as run_async
 
 CHARACTER = {"slug": "door", "name": "Ann", "persona": "A clerk at a window.", "language": "en"}
 SAID = "Good morning! I would like to send this parcel, please. How long will it take?"
-START_SECONDS = 120
 NUMBERS = count()
 Body = Callable[[int], dict[str, Any]]
 
@@ -66,19 +62,19 @@ class System:
         """What is told of every system."""
         return {
             "requests_per_s": len(self.first) / self.elapsed,
-            "first_p50_ms": _quantile(self.first, 50) * 1e3,
-            "first_p99_ms": _quantile(self.first, 99) * 1e3,
-            "whole_p50_ms": _quantile(self.whole, 50) * 1e3,
-            "word_p50_us": _quantile(self.words, 50) * 1e6,
+            "first_p50_ms": quantile(self.first, 50) * 1e3,
+            "first_p99_ms": quantile(self.first, 99) * 1e3,
+            "whole_p50_ms": quantile(self.whole, 50) * 1e3,
+            "word_p50_us": quantile(self.words, 50) * 1e6,
         }
 
     def added(self, direct: System) -> dict[str, float]:
         """What going through the server adds, and what it takes of the processor."""
         return {
-            "added_first_p50_ms": (_quantile(self.first, 50) - _quantile(direct.first, 50)) * 1e3,
-            "added_first_p99_ms": (_quantile(self.first, 99) - _quantile(direct.first, 99)) * 1e3,
-            "added_whole_p50_ms": (_quantile(self.whole, 50) - _quantile(direct.whole, 50)) * 1e3,
-            "added_word_p50_us": (_quantile(self.words, 50) - _quantile(direct.words, 50)) * 1e6,
+            "added_first_p50_ms": (quantile(self.first, 50) - quantile(direct.first, 50)) * 1e3,
+            "added_first_p99_ms": (quantile(self.first, 99) - quantile(direct.first, 99)) * 1e3,
+            "added_whole_p50_ms": (quantile(self.whole, 50) - quantile(direct.whole, 50)) * 1e3,
+            "added_word_p50_us": (quantile(self.words, 50) - quantile(direct.words, 50)) * 1e6,
             "cpu_request_ms": self.cpu / len(self.first) * 1e3,
             "cpu_cores": self.cpu / self.elapsed,
         }
@@ -86,11 +82,9 @@ class System:
 
 def run(streams: list[int], each: float, pieces: int, pace: float, rounds: int) -> None:
     """Measure against a temporary database; weights come from MOODLINE_HOME."""
-    with ExitStack() as stack:
-        folder = stack.enter_context(tempfile.TemporaryDirectory())
-        stub = stack.enter_context(_stub(pace))
-        server, process = stack.enter_context(_server(Path(folder), stub))
-        results = run_async(_measure(stub, server, process, streams, each, pieces, pace, rounds))
+    with _stub(pace) as stub, server(_upstream(stub)) as (port, process):
+        httpx.post(f"http://127.0.0.1:{port}/api/characters", json=CHARACTER).raise_for_status()
+        results = run_async(_measure(stub, port, process, streams, each, pieces, pace, rounds))
     report("door", results, pieces=pieces, pace_ms=pace * 1000, rounds=rounds, cores=os.cpu_count())
 
 
@@ -111,7 +105,7 @@ async def _measure(
         System("moodline", server, character),
     ]
     for system in systems:
-        await crowd(system.port, 4, 8, system.body)
+        await crowd(Address(system.port), 4, 8, system.body)
         await _sent(stub)
     results: dict[str, dict[str, float]] = {system.name: {} for system in systems}
     for at_once in streams:
@@ -121,7 +115,7 @@ async def _measure(
             for system in systems:
                 err.print(f"{at_once} streams, round {number + 1}: {system.name}")
                 before = sum(process.cpu_times()[:2])
-                done = await crowd(system.port, at_once, round(each * at_once), system.body, pieces * pace)
+                done = await crowd(Address(system.port), at_once, round(each * at_once), system.body, pieces * pace)
                 system.cpu += sum(process.cpu_times()[:2]) - before
                 system.take(done, await _sent(stub))
         for system in systems:
@@ -137,10 +131,6 @@ async def _sent(stub: int) -> dict[str, list[float]]:
         return times
 
 
-def _quantile(values: list[float], percent: int) -> float:
-    return statistics.quantiles(values, n=100, method="inclusive")[percent - 1]
-
-
 def _body(model: str, pieces: int) -> Body:
     """Requests by number, each from a user who never came before."""
 
@@ -153,63 +143,13 @@ def _body(model: str, pieces: int) -> Body:
     return body
 
 
+def _upstream(stub: int) -> dict[str, str]:
+    return {"ENGINE": "openai", "UPSTREAM_URL": f"http://127.0.0.1:{stub}/v1", "UPSTREAM_DIALECT": "vllm"}
+
+
 @contextmanager
 def _stub(pace: float) -> Iterator[int]:
     """The stub's port."""
-    with _ended([sys.executable, "-m", "app.bench.stub", str(pace)], dict(os.environ), stdout=subprocess.PIPE) as stub:
+    with ended([sys.executable, "-m", "app.bench.stub", str(pace)], dict(os.environ), stdout=subprocess.PIPE) as stub:
         assert stub.stdout is not None
         yield int(stub.stdout.readline())
-
-
-@contextmanager
-def _server(folder: Path, stub: int) -> Iterator[tuple[int, psutil.Process]]:
-    """This server with the stub as its upstream: its port and its process."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    chosen = {
-        "HOME": str(settings().home),
-        "DATABASE_URL": f"sqlite+aiosqlite:///{folder}/bench.db",
-        "ENGINE": "upstream",
-        "UPSTREAM_URL": f"http://127.0.0.1:{stub}/v1",
-        "UPSTREAM_DIALECT": "vllm",
-        "HOST": "127.0.0.1",
-        "PORT": str(port),
-    }
-    environment = os.environ | {f"MOODLINE_{name}": value for name, value in chosen.items()}
-    command = [sys.executable, "-c", "from app.cli.main import app; app()", "serve"]
-    with (folder / "server.log").open("wb") as log, _ended(command, environment, stdout=log, stderr=log) as process:
-        base = f"http://127.0.0.1:{port}"
-        _until_ready(base, process, folder / "server.log")
-        httpx.post(f"{base}/api/characters", json=CHARACTER).raise_for_status()
-        yield port, psutil.Process(process.pid)
-
-
-def _until_ready(base: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    for _ in range(START_SECONDS * 5):
-        if process.poll() is not None:
-            raise OSError(f"The server ended: {log.read_text()[-2000:]}")
-        try:
-            ready = httpx.get(f"{base}/readyz").status_code == 200
-            # The samples are embedded first; that is no cost of the door.
-            if ready and "moodline_rows_waiting_for_vectors 0.0" in httpx.get(f"{base}/metrics").text:
-                return
-        except httpx.TransportError:
-            pass
-        time.sleep(0.2)
-    raise OSError(f"The server was not ready after {START_SECONDS} seconds.")
-
-
-@contextmanager
-def _ended(command: list[str], environment: dict[str, str], **pipes: Any) -> Iterator[subprocess.Popen[bytes]]:
-    """A process that is ended with the block."""
-    process = subprocess.Popen(command, env=environment, **pipes)  # noqa: S603
-    try:
-        yield process
-    finally:
-        process.terminate()
-        try:
-            process.wait(30)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()

@@ -27,6 +27,11 @@ def means(rows: Sequence[Mapping[str, float]], totals: Collection[str] = ()) -> 
     return {name: sum(values) if name in totals else statistics.fmean(values) for name, values in numbers.items()}
 
 
+def quantile(values: Sequence[float], percent: int) -> float:
+    """The value below which so many percent of `values` lie, at least two."""
+    return statistics.quantiles(values, n=100, method="inclusive")[percent - 1]
+
+
 def gain(ours: Sequence[float], theirs: Sequence[float]) -> tuple[float, float]:
     """How much higher our numbers are in the mean, pair by pair, and half of its 95 % interval.
 

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 bench = typer.Typer(help="Measure. Each prints a table and, as its last line, one JSON object.", no_args_is_help=True)
+ENGINE_URL = typer.Option(help="A running vLLM, such as http://127.0.0.1:8001/v1; the embedded engine without it.")
 
 
 @bench.command("turn")
@@ -84,12 +85,7 @@ def bench_index(
     Systems: `moodline` (as the server uses it), `moodline exact`, `numpy`, and of `hnswlib`, `usearch`, `sqlite-vec`
     and `lancedb` those that are installed. Example: `moodline bench index --rows 10000,1000000 --data texts.txt`.
     """
-    try:
-        counts = [int(count) for count in rows.split(",")]
-    except ValueError:
-        counts = [0]
-    if min(counts) < 1:
-        raise typer.BadParameter("give whole numbers above 0, such as 10000,100000", param_hint="--rows")
+    counts = _whole_numbers(rows, "--rows")
     from app.bench.index import run
 
     run(counts, data, [name.strip() for name in systems.split(",") if name.strip()])
@@ -152,12 +148,55 @@ def bench_door(
     Systems: `direct` (a stub that speaks at a fixed pace), `moodline-bare` (through the server to the bare language
     model), `moodline` (a character with nothing to recall). Example: `moodline bench door --streams 16`.
     """
-    try:
-        counts = [int(count) for count in streams.split(",")]
-    except ValueError:
-        counts = [0]
-    if min(counts) < 1:
-        raise typer.BadParameter("give whole numbers above 0, such as 1,16", param_hint="--streams")
+    counts = _whole_numbers(streams, "--streams")
     from app.bench.door import run
 
     run(counts, each, pieces, pace / 1000, rounds)
+
+
+@bench.command("cache")
+def bench_cache(
+    engine_url: Annotated[str, ENGINE_URL] = "",
+    turns: Annotated[int, typer.Option(min=4, help="Turns of each conversation.")] = 30,
+    words: Annotated[int, typer.Option(min=1, help="Least words of each message of the user's.")] = 20,
+    reply_tokens: Annotated[int, typer.Option(min=1, help="Most tokens of each reply.")] = 64,
+    context: Annotated[int, typer.Option(min=2048, help="Tokens of prompt and reply together.")] = 8192,
+) -> None:
+    """How much of a conversation's prompts the engine's prefix cache serves, and what that does to the first word.
+
+    Systems: `late`, `classic` (both layouts), `plain` (nothing retrieved), `kept` (what was retrieved stays where it
+    was put), `bare` (the language model alone). Example: `moodline bench cache --engine-url http://127.0.0.1:8001/v1`.
+    """
+    from app.bench.cache import run
+
+    run(engine_url, turns, words, reply_tokens, context)
+
+
+@bench.command("serve")
+def bench_serve(
+    engine_url: Annotated[str, ENGINE_URL] = "",
+    streams: Annotated[str, typer.Option(help="Clients at once, with commas between.")] = "1,8,32,64,128",
+    each: Annotated[int, typer.Option(min=1, help="Requests of each client in a round.")] = 2,
+    reply_tokens: Annotated[int, typer.Option(min=2, help="Tokens of each reply.")] = 128,
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds of all systems by turns.")] = 1,
+) -> None:
+    """This server before an engine, against the engine itself: first word, time of a token, throughput, processor.
+
+    Systems: `raw` (the engine, given the prompts that the character made), `moodline-bare` (the same through the
+    server), `moodline` (the character). Example: `moodline bench serve --engine-url http://127.0.0.1:8001/v1`.
+    """
+    counts = _whole_numbers(streams, "--streams")
+    from app.bench.serve import run
+
+    run(engine_url, counts, each, reply_tokens, rounds)
+
+
+def _whole_numbers(text: str, option: str) -> list[int]:
+    """The numbers above 0 of an option that takes several."""
+    try:
+        numbers = [int(number) for number in text.split(",")]
+    except ValueError:
+        numbers = [0]
+    if min(numbers) < 1:
+        raise typer.BadParameter("give whole numbers above 0, with commas between, such as 1,16", param_hint=option)
+    return numbers
