@@ -15,6 +15,7 @@ from app.admission import Admission
 from app.db import Database
 from app.embedding import Embedding
 from app.limits import Limits
+from app.lore.cache import IndexCache
 from app.settings import Settings
 from models.engine import Engine, EngineError
 from models.local import LocalEngine
@@ -47,6 +48,7 @@ class Services:
     memories: BankCache
     admission: Admission
     limits: Limits = field(default_factory=Limits)
+    lore: IndexCache = field(default_factory=IndexCache)
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     unjudged: asyncio.Event = field(default_factory=asyncio.Event)
 

@@ -12,7 +12,7 @@ from app.auth import Caller
 from app.characters.schemas import CharacterCreate, CharacterFields, LoreEntryIn
 from app.errors import Conflict, Forbidden, NotFound
 from app.etag import check_revision
-from app.lore.book import Entry
+from app.lore.entry import Entry
 from app.tables import SHARED, Character, CharacterRevision, Line, LoreEntry, now
 
 

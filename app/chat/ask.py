@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from app.auth import Caller
 from app.bond.store import BondState
 from app.characters.schemas import CharacterFields, Stage
-from app.lore.book import Entry, Fate
+from app.lore.entry import Entry
+from app.lore.fate import Fate
+from app.lore.index import Index
 from app.sessions.store import Place, Scope
 from app.settings import Layout, Strategy
 from app.stopwatch import Stopwatch
@@ -56,6 +59,15 @@ class Ask:
 
 
 @dataclass(frozen=True, slots=True)
+class Lorebook:
+    """The books of a turn: what names them and their revisions, and their index, or their entries to make it of."""
+
+    key: Hashable
+    index: Index | None
+    entries: tuple[Entry, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Known:
     """What the database says at the start of a turn. The stamps tell whether the indexes are up to date.
 
@@ -71,7 +83,7 @@ class Known:
     note_depth: int
     bond: BondState
     stage: Stage | None
-    lorebook: tuple[Entry, ...]
+    lorebook: Lorebook
     lines: Stamp
     memories: Stamp
 

@@ -9,7 +9,7 @@ from app.bond.rules import rules_of
 from app.bond.store import BondState, bond_on, read_bond
 from app.characters.schemas import CharacterFields, Stage
 from app.characters.store import find, lore_of
-from app.chat.ask import Ask, Known
+from app.chat.ask import Ask, Known, Lorebook
 from app.errors import BadRequest
 from app.services import Services
 from app.sessions.locate import locate, place_below
@@ -41,10 +41,17 @@ async def resolve(services: Services, ask: Ask) -> Known:
             note_depth=session.note_depth if session else 0,
             bond=bond,
             stage=_stage(ask, bond, character),
-            lorebook=await lore_of(db, row.id),
+            lorebook=await _lorebook(services, db, row),
             lines=await _line_stamp(db, row, encoder),
             memories=await _memory_stamp(db, scope, bond.memory_revision, encoder),
         )
+
+
+async def _lorebook(services: Services, db: AsyncSession, character: Character) -> Lorebook:
+    """The character's lore; its rows are read only where no index of this revision is kept."""
+    key = character.id, character.revision
+    index = services.lore.get(key)
+    return Lorebook(key, index, () if index else await lore_of(db, character.id))
 
 
 async def _place(db: AsyncSession, scope: Scope, ask: Ask, character: CharacterFields) -> Place:

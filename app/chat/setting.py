@@ -1,20 +1,19 @@
-"""The scene before anything is recalled: who speaks with whom, how much of the history fits, which lore fires."""
+"""The scene before anything is recalled: who speaks with whom, how much of the history fits."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from app.characters.macros import fill_names
 from app.characters.volatile import apart
-from app.chat.ask import Ask, Feeling, Known, Told
+from app.chat.ask import Ask, Feeling, Known
 from app.chat.feeling import worded
-from app.lore.book import BookSettings, activate
 from app.services import Services
 from app.sessions.told import without_name
 from models.frame import FRAMES
-from models.prompt import SHARES, Count, history_start, pieces, room_of
-from models.scene import Lore, Scene
+from models.prompt import Count, history_start, pieces
+from models.scene import Scene
 from models.window import size, window_start
 
 
@@ -47,28 +46,6 @@ async def set_scene(services: Services, ask: Ask, known: Known, feeling: Feeling
     start = first + history_start(scene, budget=ask.budget, window=ask.window, count=counts)
     seen = frozenset(message_id for message_id in known.place.ids[start:] if message_id)
     return Opening(scene, opening.counts, seen, ask.budget)
-
-
-async def know(services: Services, known: Known, opening: Opening) -> Told:
-    """The lore that the last messages call for, within its share of the prompt."""
-    scene = opening.scene
-    user = scene.user
-    entries = [
-        replace(
-            entry,
-            content=fill_names(entry.content, scene.character, user),
-            keys=tuple(fill_names(key, scene.character, user) for key in entry.keys),
-        )
-        for entry in known.lorebook
-    ]
-    spoken = [(scene.character if m.role == "assistant" else user, m.content) for m in scene.history]
-    # Only what fires is worth counting, so the keys are tried without a budget first.
-    fired = activate(entries, spoken, lambda _text: 0, BookSettings())
-    counts = await opening.count_texts(services, [entry.content for entry in fired.fired])
-    budget = int(room_of(scene, opening.budget, counts)[0] * SHARES["lore"])
-    if sum(counts(entry.content) for entry in fired.fired) >= budget:
-        fired = activate(entries, spoken, counts, BookSettings(budget=budget))
-    return Told(tuple(Lore(entry.content, entry.constant) for entry in fired.fired), fired.fates)
 
 
 def _scene(ask: Ask, known: Known, feeling: Feeling, first: int) -> Scene:

@@ -16,11 +16,12 @@ import anyio
 from app.chat.ask import Ask, Turn
 from app.chat.feeling import feel
 from app.chat.interleave import interleave
+from app.chat.knowing import know
 from app.chat.piece import Piece
 from app.chat.recall import recall
 from app.chat.remember import remember
 from app.chat.resolve import resolve
-from app.chat.setting import know, set_scene
+from app.chat.setting import set_scene
 from app.chat.speak import Speech, speak
 from app.metrics import observe_turn
 from app.services import Services
@@ -51,7 +52,7 @@ async def prepare(services: Services, ask: Ask, waited: float = 0.0) -> Turn:
     with watch("recall"):
         recalled = await recall(services, ask, known, feeling, opening)
     with watch("lore"):
-        lore = await know(services, known, opening)
+        lore = await know(services, ask, known, opening)
     with watch("render"):
         scene = replace(opening.scene, lines=recalled.lines, memories=recalled.memories, lore=lore.told)
         counts = await opening.count_more(services, scene)

@@ -1,0 +1,40 @@
+"""Indexes of books, made once for a revision and kept while there is room."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Sequence
+
+from app.lore.entry import Entry
+from app.lore.index import Index
+
+MAX_ENTRIES = 50_000
+"""Of all indexes that are kept; one of 5,000 entries takes about 10 MB."""
+
+
+class IndexCache:
+    """The indexes that were used last, by whatever names their books and revisions. Safe between threads."""
+
+    def __init__(self, most: int = MAX_ENTRIES) -> None:
+        self._most, self._lock = most, threading.Lock()
+        self._kept: OrderedDict[Hashable, Index] = OrderedDict()
+        self._entries = 0
+
+    def get(self, key: Hashable) -> Index | None:
+        """The index of a key, if it is kept."""
+        with self._lock:
+            if key in self._kept:
+                self._kept.move_to_end(key)
+            return self._kept.get(key)
+
+    def add(self, key: Hashable, entries: Sequence[Entry], make: Callable[[Sequence[Entry]], Index]) -> Index:
+        """Make an index and keep it; the least recently used go."""
+        index = make(entries)
+        with self._lock:
+            if key not in self._kept:
+                self._kept[key] = index
+                self._entries += len(index.items)
+            while self._entries > self._most and len(self._kept) > 1:
+                self._entries -= len(self._kept.popitem(last=False)[1].items)
+        return index
