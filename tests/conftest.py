@@ -38,7 +38,7 @@ hypothesis.settings.load_profile("untimed")
 
 ROOT = Path(__file__).resolve().parent.parent
 # Read before the environment is made plain.
-VLLM_PYTHON = Path(os.environ.get("MOODLINE_VLLM_PYTHON") or ROOT / ".venv-vllm" / "bin" / "python")
+VLLM_PYTHON = Path(os.environ.get("MOODLINE_VLLM_PYTHON") or ROOT / ".venv-vllm" / "bin" / "python").absolute()
 
 
 @pytest.fixture(scope="session")
