@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 import re
 import shlex
 from pathlib import Path
@@ -125,6 +126,11 @@ class Settings(BaseSettings):
             if not re.fullmatch(r"https?://[^/\s]+\S*", url.strip()):
                 raise ValueError(f"{url.strip()!r} is no address of a server, such as http://gpu-box:8000/v1.")
         return urls
+
+    @field_validator("vllm_model", "vllm_python")
+    @classmethod
+    def _below_home(cls, path: str) -> str:
+        return os.path.expanduser(path)
 
     @field_validator("vllm_options")
     @classmethod

@@ -109,6 +109,8 @@ def test_vllm_has_to_be_told_what_to_serve(monkeypatch: pytest.MonkeyPatch) -> N
     assert "MOODLINE_VLLM_MODEL" in told(monkeypatch, engine="vllm")
     monkeypatch.setenv("MOODLINE_VLLM_MODEL", "/weights/mara")
     assert Settings(engine="vllm", _env_file=None).vllm_model == "/weights/mara"
+    monkeypatch.setenv("HOME", "/home/ana")
+    assert Settings(vllm_python="~/vllm/bin/python", _env_file=None).vllm_python == "/home/ana/vllm/bin/python"
 
 
 def test_the_older_name_of_an_engine_elsewhere_is_read() -> None:
