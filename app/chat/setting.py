@@ -56,8 +56,7 @@ def _scene(ask: Ask, known: Known, feeling: Feeling, first: int) -> Scene:
     def named(text: str) -> str:
         return fill_names(text, character.name, user)
 
-    style = "\n".join(part for part in (character.style, stage.style if stage else "") if part.strip())
-    texts = [apart(text) for text in (character.persona, style, character.scenario)]
+    texts = [apart(text) for text in (character.persona, character.style, character.scenario)]
     persona, style, scenario = (named(stable) for stable, _ in texts)
     return Scene(
         character=character.name,
@@ -67,7 +66,7 @@ def _scene(ask: Ask, known: Known, feeling: Feeling, first: int) -> Scene:
         scenario=scenario,
         passing=named("\n".join(passing for _, passing in texts if passing)),
         stage=stage.name if stage else "",
-        stage_persona=named(stage.persona) if stage else "",
+        stage_persona=named("\n".join(filter(None, (stage.persona, stage.style)))) if stage else "",
         user=user,
         client_system=ask.client_system,
         client_late=ask.client_late,

@@ -425,3 +425,20 @@ async def test_what_reads_differently_every_turn_is_told_late(
     assert "Her clock says" in late.content
     assert late.content.startswith("## Right now")
     assert said.content == "Ready?"
+
+
+async def test_another_stage_leaves_the_beginning_of_the_prompt_as_it_was(
+    client: httpx.AsyncClient, engine: ScriptedEngine
+) -> None:
+    stages = [
+        {"name": "stranger", "affinity": 0, "persona": "Is wary.", "style": "Whispers."},
+        {"name": "friend", "affinity": 2, "persona": "Is glad."},
+    ]
+    (await client.post("/api/characters", json=MARA | {"stages": stages})).raise_for_status()
+    engine.replies += ["Aye.", "Aye."]
+    for stage in ("stranger", "friend"):
+        await say(client, "Ready?", user=stage, moodline={"stage": stage})
+    stranger, friend = (asked.messages for asked in engine.asked)
+    assert stranger[0].content.replace("stranger", "friend") == friend[0].content
+    assert "Between Mara and stranger now: stranger\nIs wary.\nWhispers." in stranger[-2].content
+    assert "Between Mara and friend now: friend\nIs glad." in friend[-2].content
