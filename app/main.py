@@ -22,6 +22,7 @@ from app.chat.under_way import UnderWay
 from app.idempotency import Idempotency
 from app.lines.router import router as lines
 from app.memory.router import router as memories
+from app.personas.router import router as personas
 from app.reindex import keep_embedded
 from app.retention import keep_pruned
 from app.services import Services
@@ -68,6 +69,7 @@ def create_app(parts: Services) -> FastAPI:
         messages,  # /api/sessions/{id}/leaf, /api/sessions/{id}/messages
         memories,  # /api/memories
         bonds,  # /api/bonds
+        personas,  # /api/personas
         native,  # /api/sessions/{id}/turns
         turns,  # /api/turns/{id}
         users,  # /api/users

@@ -12,6 +12,7 @@ from app.characters.schemas import CharacterFields, Stage
 from app.lore.entry import Entry
 from app.lore.fate import Fate
 from app.lore.index import Index
+from app.personas.store import Who
 from app.sessions.store import Place, Scope
 from app.settings import Layout, Strategy
 from app.stopwatch import Stopwatch
@@ -34,7 +35,8 @@ class Ask:
     `begun` is what the reply to the last message already begins with; only what comes after it is told, all is stored.
     `below` is the stored message that `messages` follow; without it their place in the tree is looked for. `as_user`:
     the language model speaks as the user.
-    `stage` names one of the character's for this turn only, whatever the bond says; empty for none.
+    `stage` names one of the character's for this turn only, whatever the bond says; empty for none. `persona` names
+    one of the user's, empty for none; unset, it is their default.
     """
 
     caller: Caller
@@ -52,6 +54,7 @@ class Ask:
     store: bool = True
     choices: int = 1
     stage: str | None = None
+    persona: str | None = None
     calls: tuple[Message, ...] = ()
     begun: str = ""
     below: str | None = None
@@ -71,7 +74,8 @@ class Lorebook:
 class Known:
     """What the database says at the start of a turn. The stamps tell whether the indexes are up to date.
 
-    `elsewhere` tells that the turn does not go on from the end of its session's current branch; `note` is the author's.
+    `elsewhere` tells that the turn does not go on from the end of its session's current branch; `note` is the author's;
+    `who` is the persona that the user talks as.
     """
 
     scope: Scope
@@ -83,6 +87,7 @@ class Known:
     note_depth: int
     bond: BondState
     stage: Stage | None
+    who: Who | None
     lorebook: Lorebook
     lines: Stamp
     memories: Stamp

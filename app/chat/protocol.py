@@ -115,6 +115,7 @@ class Extensions(BaseModel):
     layout: Layout | None = None
     window: Annotated[int, Field(ge=2, le=1000)] | None = None
     stage: Annotated[str, StringConstraints(max_length=100), STORABLE] | None = None
+    persona: Annotated[str, StringConstraints(max_length=100), STORABLE] | None = None
     trace: bool | None = None
     on_disconnect: OnDisconnect | None = None
     task: bool | None = None

@@ -50,6 +50,7 @@ def read_ask(body: ChatRequest, caller: Caller, services: Services, slug: str, s
         store=body.store is not False,
         choices=body.n or 1,
         stage=extensions.stage,
+        persona=extensions.persona,
         calls=exchange_under_way(body.messages),
         begun=begun,
     )

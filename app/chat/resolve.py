@@ -11,6 +11,7 @@ from app.characters.schemas import CharacterFields, Stage
 from app.characters.store import find, lore_of
 from app.chat.ask import Ask, Known, Lorebook
 from app.errors import BadRequest
+from app.personas.store import Who, who
 from app.services import Services
 from app.sessions.locate import locate, place_below
 from app.sessions.store import Place, Scope
@@ -27,7 +28,8 @@ async def resolve(services: Services, ask: Ask) -> Known:
         row = await find(db, ask.caller, ask.slug)
         scope = Scope(ask.caller.owner, ask.user, row.id)
         character = CharacterFields.model_validate(row.document)
-        place = await _place(db, scope, ask, character)
+        persona = await who(db, scope, ask.persona)
+        place = await _place(db, scope, ask, character, persona)
         session = await db.get(Session, place.session_id) if place.session_id else None
         elsewhere = session is not None and _is_elsewhere(session, place)
         bond = await _bond(db, scope, place, character, elsewhere)
@@ -41,6 +43,7 @@ async def resolve(services: Services, ask: Ask) -> Known:
             note_depth=session.note_depth if session else 0,
             bond=bond,
             stage=_stage(ask, bond, character),
+            who=persona,
             lorebook=await _lorebook(services, db, row),
             lines=await _line_stamp(db, row, encoder),
             memories=await _memory_stamp(db, scope, bond.memory_revision, encoder),
@@ -54,16 +57,17 @@ async def _lorebook(services: Services, db: AsyncSession, character: Character) 
     return Lorebook(key, index, () if index else await lore_of(db, character.id))
 
 
-async def _place(db: AsyncSession, scope: Scope, ask: Ask, character: CharacterFields) -> Place:
+async def _place(db: AsyncSession, scope: Scope, ask: Ask, character: CharacterFields, persona: Who | None) -> Place:
     if ask.below and ask.session_id:
         return await place_below(db, ask.below, ask.messages, ask.session_id)
-    return await locate(db, scope, ask.messages, ask.session_id, _opening(ask, character))
+    return await locate(db, scope, ask.messages, ask.session_id, _opening(ask, character, persona))
 
 
-def _opening(ask: Ask, character: CharacterFields) -> Opening:
+def _opening(ask: Ask, character: CharacterFields, persona: Who | None) -> Opening:
+    user = persona.name if persona else ask.user or FRAMES[character.language].user
     stages = (stage.greeting for stage in character.stages)
     greetings = (character.greeting, *character.alternate_greetings, *stages)
-    return Opening(character.name, ask.user or FRAMES[character.language].user, tuple(filter(None, greetings)))
+    return Opening(character.name, user, tuple(filter(None, greetings)))
 
 
 def _stage(ask: Ask, bond: BondState, character: CharacterFields) -> Stage | None:

@@ -51,7 +51,7 @@ async def set_scene(services: Services, ask: Ask, known: Known, feeling: Feeling
 def _scene(ask: Ask, known: Known, feeling: Feeling, first: int) -> Scene:
     """The scene without recalls, with the history from message `first` on."""
     character, stage = known.character, known.stage
-    user = ask.user or FRAMES[character.language].user
+    user = known.who.name if known.who else ask.user or FRAMES[character.language].user
 
     def named(text: str) -> str:
         return fill_names(text, character.name, user)
@@ -68,6 +68,7 @@ def _scene(ask: Ask, known: Known, feeling: Feeling, first: int) -> Scene:
         stage=stage.name if stage else "",
         stage_persona=named("\n".join(filter(None, (stage.persona, stage.style)))) if stage else "",
         user=user,
+        user_persona=named(known.who.text) if known.who else "",
         client_system=ask.client_system,
         client_late=ask.client_late,
         note=named(known.note),

@@ -24,6 +24,7 @@ def explain(
         "character": {"slug": ask.slug, "revision": known.revision},
         "session_id": turn.session_id,
         "user": ask.user,
+        "persona": known.who.name if known.who else None,
         "engine": {
             "name": engine,
             "sampling": asdict(ask.sampling),

@@ -34,7 +34,7 @@ SAMPLING = {
     "seed",
     "stop",
 }
-EXTENSIONS = {"strategy", "layout", "window", "stage"}
+EXTENSIONS = {"strategy", "layout", "window", "stage", "persona"}
 INSTRUCTIONS: dict[Language, str] = {
     "en": (
         "[This once you are not {char}. Write what {user} says next, in {user}'s own voice and manner as in this talk, "
@@ -74,6 +74,7 @@ class TurnRequest(Body):
     layout: Layout | None = None
     window: Annotated[int, Field(ge=2, le=1000), WHOLE] | None = None
     stage: Annotated[str, StringConstraints(max_length=100), STORABLE] | None = None
+    persona: Annotated[str, StringConstraints(max_length=100), STORABLE] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from app.characters.schemas import CharacterFields
 from app.characters.store import find
 from app.errors import Unprocessable
 from app.etag import IfMatch, etag
+from app.personas.store import who
 from app.services import ServicesDep
 from app.sessions import change
 from app.sessions.find import find_message, find_own, hold_own, open_own, scope_of
@@ -185,5 +186,6 @@ async def _greeting(db: AsyncSession, scope: Scope, character: CharacterFields, 
     if number >= len(greetings):
         has = f"{len(greetings)} greetings; choose 0 to {len(greetings) - 1}" if any(greetings) else "no greeting"
         raise Unprocessable(f"{character.name} has {has}.", param="greeting")
-    user = scope.user or FRAMES[character.language].user
+    persona = await who(db, scope, None)
+    user = persona.name if persona else scope.user or FRAMES[character.language].user
     return fill_names(greetings[number], character.name, user)

@@ -18,7 +18,7 @@ from app.tables.columns import (
     now,
 )
 from app.tables.keys import ApiKey
-from app.tables.memories import Bond, BondEvent, Memory
+from app.tables.memories import Bond, BondEvent, Memory, Persona
 from app.tables.sessions import Message, Session
 from app.tables.turns import KeyedCall, Trace, TurnRecord
 
@@ -43,6 +43,7 @@ __all__ = [
     "Memory",
     "Message",
     "Moment",
+    "Persona",
     "Session",
     "TermRow",
     "Terms",

@@ -1,4 +1,4 @@
-"""What a character keeps of a user: memories and the bond."""
+"""What is kept of a user beside conversations: memories, the bond and what moved it, personas."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import ForeignKey, Index, String, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.tables.columns import Base, BigId, Floats, Terms, new_revision, now
+from app.tables.columns import Base, BigId, Floats, Terms, new_id, new_revision, now
 
 
 class Memory(Base):
@@ -96,3 +96,23 @@ class BondEvent(Base):
     numbers: Mapped[dict[str, Any]]
     note: Mapped[str] = mapped_column(Text, default="")
     created_at: Mapped[datetime] = mapped_column(default=now)
+
+
+class Persona(Base):
+    """Who a user is when talking with characters: what `{{user}}` stands for, and what the character is told.
+
+    The default holds where a request names none; one with a `character_id` only for that character.
+    """
+
+    __tablename__ = "personas"
+    __table_args__ = (UniqueConstraint("owner", "user", "name", name="uq_personas_name"),)
+    id: Mapped[str] = mapped_column(String(32), primary_key=True, default=new_id)
+    owner: Mapped[str] = mapped_column(String(100))
+    user: Mapped[str] = mapped_column(String(200))
+    character_id: Mapped[str | None] = mapped_column(ForeignKey("characters.id", ondelete="CASCADE"), index=True)
+    name: Mapped[str] = mapped_column(String(100))
+    text: Mapped[str] = mapped_column(Text, default="")
+    is_default: Mapped[bool] = mapped_column(default=True)
+    revision: Mapped[int] = mapped_column(default=1)
+    created_at: Mapped[datetime] = mapped_column(default=now)
+    updated_at: Mapped[datetime] = mapped_column(default=now)

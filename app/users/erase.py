@@ -18,7 +18,7 @@ from app.db import Database
 from app.services import Services
 from app.sessions.removal import STEP, remove_some
 from app.sessions.store import Scope
-from app.tables import Bond, BondEvent, Memory, Session
+from app.tables import Bond, BondEvent, Memory, Persona, Session
 
 log = logging.getLogger("moodline")
 
@@ -75,6 +75,8 @@ async def _remove_the_rest(db: AsyncSession, owner: str, user: str) -> tuple[Cou
                 removed.update(gone)
     events = await db.execute(delete(BondEvent).where(BondEvent.owner == owner, BondEvent.user == user))
     removed["bond_events"] += events.rowcount  # type: ignore[attr-defined]
+    personas = await db.execute(delete(Persona).where(Persona.owner == owner, Persona.user == user))
+    removed["personas"] += personas.rowcount  # type: ignore[attr-defined]
     bonds = await db.execute(delete(Bond).where(Bond.owner == owner, Bond.user == user))
     removed["bonds"] += bonds.rowcount  # type: ignore[attr-defined]
     removed["keyed_calls"] += await keyed.forget(db, owner)

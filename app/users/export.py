@@ -1,8 +1,9 @@
 """All that is kept of one user, as lines of JSON.
 
-Every line has a `kind`: `export`, then `character` for each that the user has talked with, `bond`, `bond_event`,
-`memory`, each `session` followed by its `message`s and `trace`s, `turn`, and `end` with the counts, so that a file that
-was cut off can be told from a whole one. Vectors and hashed words are left out: they are made of the texts.
+Every line has a `kind`: `export`, then `character` for each that the user has talked with, `persona`, `bond`,
+`bond_event`, `memory`, each `session` followed by its `message`s and `trace`s, `turn`, and `end` with the counts, so
+that a file that was cut off can be told from a whole one. Vectors and hashed words are left out: they are made of the
+texts.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from sqlalchemy import ColumnElement, Select, and_, or_, select
 from sqlalchemy.orm import InstrumentedAttribute
 
 from app.db import Database
-from app.tables import Bond, BondEvent, Character, Floats, Memory, Message, Session, Trace, TurnRecord, now
+from app.tables import Bond, BondEvent, Character, Floats, Memory, Message, Persona, Session, Trace, TurnRecord, now
 from app.version import VERSION
 from retrieval.emotion import EMOTIONS
 
@@ -44,7 +45,7 @@ async def _lines(db: Database, owner: str, user: str) -> AsyncIterator[Line]:
     names = await _characters(db, owner, user)
     for character_id, slug in names.items():
         yield {"kind": "character", "id": character_id, "slug": slug}
-    for kind, table in (("bond", Bond), ("bond_event", BondEvent), ("memory", Memory)):
+    for kind, table in (("persona", Persona), ("bond", Bond), ("bond_event", BondEvent), ("memory", Memory)):
         async for line in _rows(db, kind, table, [table.owner == owner, table.user == user], [table.id]):
             yield line | {"character": names.get(line["character_id"])}
     async for session in _rows(db, "session", Session, [Session.owner == owner, Session.user == user], [Session.id]):

@@ -8,10 +8,10 @@ from sqlalchemy import ColumnElement, func, select, union
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.errors import NotFound
-from app.tables import Bond, Memory, Message, Session, TurnRecord
+from app.tables import Bond, Memory, Message, Persona, Session, TurnRecord
 from app.users.schemas import UserOut
 
-OWNED = (Session, Memory, Bond, TurnRecord)
+OWNED = (Session, Memory, Bond, Persona, TurnRecord)
 """Tables that name a user."""
 
 

@@ -57,6 +57,9 @@ REQUESTS: dict[str, list[dict[str, Any]]] = {
     ],
     "bonds_take_back": [{"params": {"user": "{user}"}}],
     "bonds_try_out": [{"params": {"user": "{user}"}, "json": {"steps": [{"feeling": {"joy": 1}}]}}],
+    "personas_list_personas": [{"params": {"after": "{persona_id}"}}],
+    "personas_create": [{"json": {"name": "Thief", "character": "{slug}"}}],
+    "personas_change": [{"json": {"name": "Thief"}}, {"json": {"name": "Thief", "character": "{slug}"}}],
     "memories_change": [{"json": {"text": "stolen", "pinned": True}}],
 }
 """What a route is asked with, where it takes more than its path; a name in braces is an id."""
@@ -68,12 +71,13 @@ NOBODY: Ids = {
     "line_id": "987654321",
     "memory_id": "987654321",
     "event_id": "987654321",
+    "persona_id": "0" * 32,
     "session_id": "0" * 32,
     "message_id": "0" * 32,
     "turn_id": "0" * 32,
 }
 ID_LIKE = re.compile(
-    r"(^|[_-])(ids?|slug|character|session|message|turn|memory|event|parent|leaf|import|before|after)$", re.I
+    r"(^|[_-])(ids?|slug|character|session|message|turn|memory|event|persona|parent|leaf|import|before|after)$", re.I
 )
 NO_IDS = {
     "continue_final_message": "a switch",
@@ -86,6 +90,7 @@ NO_IDS = {
     "memories_list_memories before": "a number to go on from",
     "bonds_list_bonds before": "a number to go on from",
     "bonds_list_events before": "a number to go on from",
+    "persona": "a name among those of the user",
     "bonds_try_out event": "the name of one that the character's rules have",
 }
 """Fields that look like ids and name nothing that somebody owns."""
@@ -147,6 +152,7 @@ async def world(http: httpx.AsyncClient, engine: ScriptedEngine, mira: dict[str,
     turn = await chat(http, engine)
     session = turn.headers["x-session-id"]
     gift = await http.post("/api/bonds/mira/events?user=same", json={"name": "gift", "changes": {"affinity": 9}})
+    persona = await http.post("/api/personas?user=same", json={"name": "Ana", "text": "Has a cat, Pickle."})
     return {
         "user": "same",
         "slug": "mira",
@@ -155,6 +161,7 @@ async def world(http: httpx.AsyncClient, engine: ScriptedEngine, mira: dict[str,
         "line_id": str((await http.get("/api/characters/mira/lines")).json()["items"][0]["id"]),
         "session_id": session,
         "message_id": (await http.get(f"/api/sessions/{session}")).json()["branch"][0]["id"],
+        "persona_id": persona.json()["id"],
         "event_id": str(gift.json()["event"]["id"]),
         "turn_id": turn.headers["x-moodline-turn"],
         "memory_id": str((await http.get("/api/memories")).json()["items"][0]["id"]),

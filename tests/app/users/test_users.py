@@ -18,7 +18,7 @@ from app.db import Database
 from app.main import create_app
 from app.migrate import migrate
 from app.services import Services
-from app.tables import Bond, BondEvent, Character, KeyedCall, Message, Session, TurnRecord
+from app.tables import Bond, BondEvent, Character, KeyedCall, Message, Persona, Session, TurnRecord
 from app.users import erase
 from retrieval.cache import BankCache
 from tests.app.users.left import SECRETS, WHO, escaped, found_in
@@ -46,6 +46,7 @@ async def talked(client: httpx.AsyncClient, talk: Talk, services: Services, mira
         bond = (await db.scalars(select(Bond).where(Bond.user == WHO))).one()
         scope = {"owner": bond.owner, "user": WHO, "character_id": bond.character_id}
         db.add(BondEvent(**scope, kind="event", name="zanzibar", numbers={"affinity": 3}, note="zanzibar"))
+        db.add(Persona(owner=bond.owner, user=WHO, name="zanzibar"))
         db.add(KeyedCall(owner="local", key="k", digest="d", **answer))
         if not await db.scalar(select(func.count()).select_from(TurnRecord)):
             session = first.headers["x-session-id"]

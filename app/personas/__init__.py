@@ -1,0 +1,1 @@
+"""Who a user is when talking with a character."""
