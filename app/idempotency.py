@@ -93,7 +93,7 @@ class Idempotency:
             if isinstance(answer, Tape) or answer.status is not None:
                 return answer
             while await _is_answered_elsewhere(services, call):
-                if monotonic() - began > WAIT_SECONDS:
+                if monotonic() - began > WAIT_SECONDS or request.app.state.under_way.closing:
                     raise Conflict(
                         "The first call with this Idempotency-Key is still being answered; come back for its answer.",
                         code="idempotency_key_in_use",

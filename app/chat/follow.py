@@ -41,6 +41,7 @@ async def follow(
 
     Whoever has `begun` it hands it over: it may be over before anyone follows, and then only a stored one is found. One
     that was `seen`, and is erased while it is followed, has an end as well.
+    A process that ends lets go of turns that another one speaks; who follows resumes there.
     """
     running = begun or under_way.find(owner, turn_id)
     if running:
@@ -65,6 +66,8 @@ async def follow(
             at, looks = max(at, len(out.text)), 0
         if out.state != "running":
             yield out
+            return
+        if under_way.closing:
             return
         looks += 1
         await asyncio.sleep(LOOK_EVERY)

@@ -79,6 +79,16 @@ class UnderWay:
         """Say that the server ends, and how long turns have left."""
         self._close_by = monotonic() + seconds
 
+    @property
+    def closing(self) -> bool:
+        """Whether the server ends. Whoever waits for another process's work may as well wait at another's door."""
+        return self._close_by is not None
+
+    def stop(self) -> None:
+        """End the turns now; what they said is stored."""
+        for running in list(self._turns.values()):
+            running.stop("failed", EngineBroke(STOPPED))
+
     async def close(self) -> None:
         """Wait for what runs, as long as there is time; then stop the turns and store what they said."""
         left = max(0.0, (self._close_by or monotonic()) - monotonic())
@@ -86,8 +96,7 @@ class UnderWay:
             await asyncio.wait(work, timeout=left)
         if self._keeper:
             self._keeper.cancel()
-        for running in list(self._turns.values()):
-            running.stop("failed", EngineBroke(STOPPED))
+        self.stop()
         if self._tasks:
             _done, stuck = await asyncio.wait(self._tasks, timeout=STORING_SECONDS)
             for task in stuck:

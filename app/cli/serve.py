@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import logging.handlers
+import os
 import socket
+import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -22,13 +24,15 @@ from app.services import Services
 from app.settings import Settings
 
 SECONDS_TO_FINISH = 30
+TO_TELL = 5
+"""Seconds before the end in which streams that did not finish are told so, and what they said is stored."""
 
 
 MODEL_SETTING = {"local": "local_weights", "vllm": "vllm_model", "openai": "upstream_model"}
 
 
 def run(engine: str | None, model: str | None, upstream: str | None) -> None:
-    """Migrate, add the samples, say how to talk, serve until stopped."""
+    """Migrate, add the samples, say how to talk, serve until stopped. Ends the process."""
     parts = services(**_chosen(engine, model, upstream))
     _need_port(parts.settings.host, parts.settings.port)
     _log_to_file(parts.settings)
@@ -45,11 +49,8 @@ def run(engine: str | None, model: str | None, upstream: str | None) -> None:
         ws="none",
         timeout_graceful_shutdown=SECONDS_TO_FINISH,
     )
-    server = Server(config)
-    with suppress(KeyboardInterrupt):
-        server.run()
-    if not server.started:
-        raise SystemExit(1)
+    with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
+        runner.run(_serve(Server(config)))
 
 
 def _chosen(engine: str | None, model: str | None, upstream: str | None) -> dict[str, str]:
@@ -80,13 +81,33 @@ def _need_port(host: str, port: int) -> None:
 
 
 class Server(uvicorn.Server):
-    """A server whose turns that go on without a client have as long to end as those that somebody listens to."""
+    """A server that lets replies end when it is stopped; with a client and without, they have the same time."""
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Tell them, then as uvicorn does."""
-        app: Any = self.config.app
-        app.state.under_way.close_within(self.config.timeout_graceful_shutdown or 0)
+        """As uvicorn does, but that replies which take too long are told so before their connections are cut."""
+        seconds = self.config.timeout_graceful_shutdown or 0
+        self._app.state.under_way.close_within(seconds)
+        last = asyncio.create_task(self._break_off(seconds - TO_TELL))
         await super().shutdown(sockets)
+        last.cancel()
+
+    @property
+    def _app(self) -> Any:
+        return self.config.app
+
+    async def _break_off(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+        self._app.state.under_way.stop()
+        await self._app.state.services.engine.close()
+
+
+async def _serve(server: Server) -> None:
+    """Serve until stopped, then leave at once: Python would wait for the threads that still load weights."""
+    with suppress(KeyboardInterrupt, SystemExit):
+        await server.serve()
+    logging.shutdown()
+    sys.stdout.flush()
+    os._exit(0 if server.started else 1)
 
 
 async def _prepare(parts: Services) -> None:

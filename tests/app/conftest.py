@@ -102,7 +102,7 @@ def running() -> Running:
 
 
 @asynccontextmanager
-async def _running(services: Services, seconds: int = 10) -> AsyncIterator[tuple[httpx.AsyncClient, Server]]:
+async def _running(services: Services, seconds: int = 60) -> AsyncIterator[tuple[httpx.AsyncClient, Server]]:
     """A whole server on a real socket, with its lifespan, as `moodline serve` runs it."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

@@ -15,6 +15,7 @@ from sqlalchemy import select, update
 
 from app.auth import create_key
 from app.chat import progress, under_way
+from app.cli.serve import TO_TELL
 from app.services import Services, build
 from app.settings import Settings
 from app.tables import Memory, Message, Session, Trace, TurnRecord, now
@@ -486,7 +487,7 @@ async def test_a_connection_that_is_killed_at_any_byte_loses_nothing_that_was_sa
             assert (await replies(services))[-1].text == turn["text"]
 
 
-@pytest.mark.parametrize(("seconds", "state"), [(10, "finished"), (0, "failed")])
+@pytest.mark.parametrize(("seconds", "state"), [(60, "finished"), (0, "failed")])
 async def test_a_server_that_stops_waits_for_its_turns_and_then_stores_what_there_is(
     engine: ScriptedEngine, services: Services, running: Running, seconds: int, state: str
 ) -> None:
@@ -503,6 +504,47 @@ async def test_a_server_that_stops_waits_for_its_turns_and_then_stores_what_ther
         row = (await db.scalars(select(TurnRecord))).one()
     assert (row.state, row.text, row.reply_id) == (state, reply.text, reply.id)
     assert (row.error or {}).get("message") == (None if state == "finished" else under_way.STOPPED)
+
+
+@pytest.mark.parametrize("model", ["char/cat", "scripted"])
+async def test_a_stream_that_takes_too_long_for_a_server_that_stops_ends_in_good_form(
+    engine: ScriptedEngine, services: Services, running: Running, model: str
+) -> None:
+    engine.replies.append(LONG * 20)
+    body = {"model": model, "stream": True, "messages": [{"role": "user", "content": "数数"}]}
+    async with running(services, TO_TELL) as (http, server):
+        (await http.post("/api/characters", json=CAT)).raise_for_status()
+        told = []
+        async with http.stream("POST", "/v1/chat/completions", json=body) as answer:
+            async for line in answer.aiter_lines():
+                told += [line] if line else []
+                if len(told) == 3:
+                    server.should_exit = True
+    assert told[-1] == "data: [DONE]"
+    assert json.loads(told[-2][6:])["error"]["type"] == "server_error"
+    assert [reply.outcome for reply in await replies(services)] == (["failed"] if model == "char/cat" else [])
+
+
+async def test_a_server_that_stops_lets_go_of_whoever_follows_a_turn_of_another(
+    here: httpx.AsyncClient, engine: ScriptedEngine, services: Services, settings: Settings, running: Running
+) -> None:
+    engine.pace = asyncio.Event()
+    engine.replies.append(TEN)
+    session = (await here.post("/api/sessions", json={"character": "cat"})).json()["id"]
+    parts = build(settings, engine=ScriptedEngine(), embedding=services.embedding)
+    async with here.stream("POST", f"/api/sessions/{session}/turns", json={"text": "数数", "stream": True}) as spoken:
+        turn_id = spoken.headers["x-moodline-turn"]
+        async with running(parts, 600) as (there, server):
+            heard = []
+            async with there.stream("GET", f"/api/turns/{turn_id}/events") as answer:
+                async for event in events(answer):
+                    heard.append(event.name)
+                    server.should_exit = True
+        await parts.db.close()
+        assert heard == ["turn"]
+        engine.pace.set()
+        assert [event.name async for event in events(spoken)][-1] == "end"
+    assert text_of(await resume(here, turn_id)) == TEN
 
 
 async def test_two_turns_at_once_in_one_session_are_both_stored(

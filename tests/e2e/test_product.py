@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import threading
 from collections.abc import Callable
@@ -87,6 +88,24 @@ def test_a_character_remembers_over_twelve_turns_and_a_restart(
     foreign = server.http.get(f"/api/turns/{other.headers['x-moodline-turn']}/trace").json()
     assert foreign["memories"] == []
     assert word not in str(foreign["prompt"])
+
+
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_a_server_that_is_stopped_while_it_loads_waits_for_no_thread_that_does(
+    tmp_path: Path, weights_home: Path, stop: signal.Signals
+) -> None:
+    folder = tmp_path / "encoder"
+    folder.mkdir()
+    os.mkfifo(folder / "modules.json")  # whoever reads it waits for ever
+    server = Server(tmp_path / "home", weights_home, encoder=str(folder))
+    try:
+        server.launch()
+        server.wait_until(lambda: "No device provided" in (server.home / "output.log").read_text())
+        assert server.process
+        server.process.send_signal(stop)
+        assert server.process.wait(timeout=60) == (0 if stop == signal.SIGINT else -signal.SIGTERM)
+    finally:
+        server.close()
 
 
 def test_a_killed_server_has_every_finished_turn_and_no_half_one(serve: Serve) -> None:
