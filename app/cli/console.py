@@ -23,7 +23,7 @@ OPERATOR = Caller(LOCAL_OWNER, admin=True)
 """Whoever can run commands on the machine may change everything."""
 
 out = Console()
-err = Console(stderr=True)
+err = Console(stderr=True, soft_wrap=True)
 T = TypeVar("T")
 
 

@@ -104,15 +104,13 @@ def running() -> Running:
 @asynccontextmanager
 async def _running(services: Services, seconds: int = 60) -> AsyncIterator[tuple[httpx.AsyncClient, Server]]:
     """A whole server on a real socket, with its lifespan, as `moodline serve` runs it."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", 0))
+    port = listener.getsockname()[1]
     app = create_app(services)
-    config = uvicorn.Config(
-        app, port=port, log_config=None, lifespan="off", timeout_graceful_shutdown=seconds, access_log=False
-    )
+    config = uvicorn.Config(app, log_config=None, lifespan="off", timeout_graceful_shutdown=seconds, access_log=False)
     server = Server(config)
-    task = asyncio.create_task(server.serve())
+    task = asyncio.create_task(server.serve(sockets=[listener]))
     while not server.started:
         await asyncio.sleep(0.01)
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30) as http:

@@ -51,9 +51,11 @@ class Server:
         if not (home / "weights").exists():
             (home / "weights").symlink_to(weights / "weights", target_is_directory=True)
         (home / "sitecustomize.py").write_text(OFFLINE)
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        # Kept, so that nobody else gets this port while the server is not there; whoever listens may share it.
+        self.place = socket.socket()
+        self.place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self.place.bind(("127.0.0.1", 0))
+        self.port = self.place.getsockname()[1]
         self.address = f"http://127.0.0.1:{self.port}"
         self.network_log = home / "network.log"
         self.environment = {name: value for name, value in os.environ.items() if not name.startswith("MOODLINE_")} | {
@@ -113,6 +115,7 @@ class Server:
         """End whatever is left."""
         if self.process is not None and self.process.poll() is None:
             self.kill()
+        self.place.close()
         self.http.close()
         self.openai.close()
 
