@@ -28,7 +28,8 @@ Mode = Literal["say", "regenerate", "continue", "impersonate"]
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """What a caller wants. `messages` end with the user's; `budget` is the prompt's share of the context.
+    """What a caller wants. `messages` end with the user's; `budget` is the most that the prompt may have, `room` what
+    prompt and reply have together, in tokens.
 
     `client_system` is what the client instructed before the talk, `client_late` what it did in it or after it.
     `calls` are calls of tools that followed, with their results; they go after the prompt and are stored nowhere.
@@ -45,6 +46,7 @@ class Ask:
     messages: tuple[Message, ...]
     sampling: Sampling
     budget: int
+    room: int
     window: int
     layout: Layout
     strategy: Strategy | None

@@ -9,7 +9,6 @@ from app.chat.calls import to_engine
 from app.chat.interleave import interleave
 from app.chat.piece import Piece
 from app.chat.protocol import ChatRequest
-from app.chat.reading import read_sampling
 from app.chat.speak import Speech, nth
 from app.services import Services
 from models.engine import CallPart, Finish, Sampling, Token
@@ -17,14 +16,16 @@ from models.scene import Message
 from models.track import TokenTrack
 
 
+def read_messages(body: ChatRequest) -> list[Message]:
+    """What the language model is told."""
+    messages = [to_engine(message) for message in body.messages]
+    return [*messages, Message("assistant", "")] if body.begins_anew else messages
+
+
 def speak_bare(
-    services: Services, body: ChatRequest, owner: str, speeches: Sequence[Speech]
+    services: Services, messages: Sequence[Message], sampling: Sampling, owner: str, speeches: Sequence[Speech]
 ) -> AsyncGenerator[Piece, None]:
     """Pieces of as many replies as there are `speeches`, which are kept up to date."""
-    messages = [to_engine(message) for message in body.messages]
-    if body.begins_anew:
-        messages.append(Message("assistant", ""))
-    sampling = read_sampling(body, services)
     return interleave(
         [
             _speak(services, messages, nth(sampling, choice), owner, speech, choice)

@@ -12,6 +12,7 @@ from app.chat.admit import admit, charge, until_said
 from app.chat.attendance import leave_of
 from app.chat.follow import draft, follow, tell
 from app.chat.progress import TurnOut
+from app.chat.room import lowered
 from app.chat.speak import Speech
 from app.chat.sse import EventStream
 from app.chat.turn import prepare, take_turn
@@ -50,7 +51,8 @@ async def take(
     key = request.headers.get("idempotency-key")
     gone = leave_of(services, body.on_disconnect, stateful=ask.store, keyed=key is not None)
     running = under_way.begin(turn, speeches, source, gone, mode=body.mode, key=key)
-    headers = {"x-session-id": session_id} | ({"x-moodline-turn": turn.id} if ask.store else {})
+    headers = {"x-session-id": session_id} | lowered(body.max_tokens, turn.ask.sampling)
+    headers |= {"x-moodline-turn": turn.id} if ask.store else {}
     if running.speech.begun:
         await running.speech.begun
     if body.stream:

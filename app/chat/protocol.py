@@ -198,6 +198,11 @@ class ChatRequest(BaseModel):
         return self.max_tokens if self.max_completion_tokens is None else self.max_completion_tokens
 
     @property
+    def reply_limit(self) -> str:
+        """The name under which that limit came."""
+        return "max_tokens" if self.max_completion_tokens is None else "max_completion_tokens"
+
+    @property
     def begins_anew(self) -> bool:
         """Whether the assistant is to begin another message after its own, where it would go on with that."""
         begun = bool(self.messages) and self.messages[-1].role == "assistant" and not self.messages[-1].tool_calls

@@ -8,6 +8,7 @@ from app.auth import Caller
 from app.chat.ask import Ask
 from app.chat.calls import exchange_under_way, is_talk, to_engine
 from app.chat.protocol import ChatMessage, ChatRequest
+from app.chat.room import check_limit, context_of, kept_for_reply
 from app.chat.tasks import task_of
 from app.errors import BadRequest
 from app.services import Services
@@ -40,7 +41,8 @@ def read_ask(body: ChatRequest, caller: Caller, services: Services, slug: str, s
         user=(body.user or body.safety_identifier or "").strip(),
         messages=talk,
         sampling=sampling,
-        budget=_context(services) - sampling.max_tokens,
+        budget=context_of(services) - kept_for_reply(services, sampling),
+        room=context_of(services),
         window=extensions.window or settings.window,
         layout=extensions.layout or settings.layout,
         strategy=extensions.strategy,
@@ -81,11 +83,12 @@ def _talk(messages: Sequence[ChatMessage]) -> tuple[tuple[Message, ...], str]:
 
 
 def read_sampling(body: ChatRequest, services: Services) -> Sampling:
-    """How to sample. A reply may take at most half of the context, whatever the request says."""
-    most = _context(services) // 2
+    """How to sample; raises `BadRequest` for a reply longer than the context."""
+    context = context_of(services)
+    check_limit(body.reply_tokens, body.reply_limit, context)
     form = body.response_format
     return Sampling(
-        max_tokens=min(body.reply_tokens or services.settings.reply_tokens, most),
+        max_tokens=body.reply_tokens or min(services.settings.reply_tokens, context // 2),
         temperature=body.temperature,
         top_p=body.top_p,
         top_k=body.top_k,
@@ -113,10 +116,6 @@ def _read_tools(body: ChatRequest) -> Tools | None:
     choice = body.tool_choice
     named = choice if isinstance(choice, str) else choice.model_dump() if choice else "auto"
     return Tools(functions, named, body.parallel_tool_calls)
-
-
-def _context(services: Services) -> int:
-    return min(services.settings.context_tokens, services.engine.context_length)
 
 
 def _check_messages(body: ChatRequest, longest: int) -> None:

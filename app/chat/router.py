@@ -15,13 +15,14 @@ from app.chat.admit import admit, charge, until_said
 from app.chat.answer import Answer, completion
 from app.chat.ask import Ask, Mode, Turn
 from app.chat.attendance import leave_of
-from app.chat.bare import speak_bare
+from app.chat.bare import read_messages, speak_bare
 from app.chat.checks import check_request
 from app.chat.events import events
 from app.chat.headers import with_headers
 from app.chat.piece import Piece
 from app.chat.protocol import ChatRequest
-from app.chat.reading import is_task, read_ask
+from app.chat.reading import is_task, read_ask, read_sampling
+from app.chat.room import fitted_bare, lowered
 from app.chat.shapes import ChatCompletion, ModelList, ModelOut
 from app.chat.speak import Speech
 from app.chat.sse import EventStream
@@ -118,7 +119,7 @@ def _in_character(services: Services, body: ChatRequest, turn: Turn) -> Answer:
         speeches,
         logprobs=bool(body.logprobs),
         extra=(lambda: {"moodline": summary(turn, speeches)}) if body.moodline.trace else dict,
-        headers=headers,
+        headers=headers | lowered(body.reply_tokens, turn.ask.sampling),
     )
 
 
@@ -143,8 +144,11 @@ async def _bare(services: Services, body: ChatRequest, caller: Caller) -> Answer
         await _find_character(services, caller, body.model)
     await services.engine.check()
     speeches = [Speech() for _ in range(body.n or 1)]
-    pieces = speak_bare(services, body, caller.owner, speeches)
-    return Answer(body.model, services.engine.name, pieces, speeches, logprobs=bool(body.logprobs))
+    messages = read_messages(body)
+    sampling = await fitted_bare(services, messages, read_sampling(body, services))
+    pieces = speak_bare(services, messages, sampling, caller.owner, speeches)
+    headers = lowered(body.reply_tokens, sampling)
+    return Answer(body.model, services.engine.name, pieces, speeches, logprobs=bool(body.logprobs), headers=headers)
 
 
 def _model(name: str, created: int) -> dict[str, Any]:

@@ -6,10 +6,9 @@ held; `remember` is one write transaction, shielded, so that a client that hangs
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import anyio
 
@@ -21,6 +20,7 @@ from app.chat.piece import Piece
 from app.chat.recall import recall
 from app.chat.remember import remember
 from app.chat.resolve import resolve
+from app.chat.room import fitted, without_calls
 from app.chat.setting import set_scene
 from app.chat.speak import Speech, speak
 from app.metrics import observe_turn
@@ -42,7 +42,7 @@ async def prepare(services: Services, ask: Ask, waited: float = 0.0) -> Turn:
     watch = Stopwatch()
     watch.spans["queue"] = waited * 1000
     await services.engine.check()
-    ask = await _with_room_for_calls(services, ask)
+    ask = await without_calls(services, ask)
     with watch("resolve"):
         known = await resolve(services, ask)
     with watch("feel"):
@@ -60,7 +60,7 @@ async def prepare(services: Services, ask: Ask, waited: float = 0.0) -> Turn:
     return Turn(
         id=new_id(),
         session_id=known.place.session_id or new_id(),
-        ask=ask,
+        ask=fitted(ask, prompt),
         known=known,
         feeling=feeling,
         recalled=recalled,
@@ -69,15 +69,6 @@ async def prepare(services: Services, ask: Ask, waited: float = 0.0) -> Turn:
         prompt=prompt,
         watch=watch,
     )
-
-
-async def _with_room_for_calls(services: Services, ask: Ask) -> Ask:
-    """The prompt's budget without what tools and their results take."""
-    if not ask.calls and not ask.sampling.tools:
-        return ask
-    written = [asdict(message) for message in ask.calls], ask.sampling.tools and list(ask.sampling.tools.functions)
-    text = json.dumps(written, ensure_ascii=False)
-    return replace(ask, budget=ask.budget - sum(await services.engine.count([text])))
 
 
 async def take_turn(services: Services, turn: Turn, speeches: Sequence[Speech]) -> AsyncGenerator[Piece, None]:

@@ -88,6 +88,17 @@ async def told(http: httpx.AsyncClient, session: str, **wish: Any) -> tuple[list
     return events, answer
 
 
+async def test_a_limit_that_had_to_be_lowered_is_told(
+    http: httpx.AsyncClient, session: str, engine: ScriptedEngine
+) -> None:
+    engine.replies.append("Aye.")
+    wish = {"text": "Is it late?", "max_tokens": engine.context_length}
+    answer = await http.post(f"/api/sessions/{session}/turns", json=wish)
+    allowed = engine.asked[-1].sampling.max_tokens
+    assert answer.headers["x-moodline-max-tokens"] == str(allowed)
+    assert allowed < engine.context_length
+
+
 async def test_what_is_said_goes_on_from_the_end_of_the_current_branch(
     http: httpx.AsyncClient, session: str, take: Take, engine: ScriptedEngine, services: Services
 ) -> None:

@@ -380,6 +380,28 @@ async def test_a_prompt_that_can_not_fit_says_so_and_stores_nothing(
     assert await rows(services, Message) == 0
 
 
+@pytest.mark.parametrize("model", ["char/mara", "scripted"])
+@pytest.mark.usefixtures("mara")
+async def test_a_reply_may_have_what_the_prompt_leaves_and_is_told_when_that_is_less(
+    client: httpx.AsyncClient, engine: ScriptedEngine, model: str
+) -> None:
+    engine.replies.extend(["Aye."] * 3)
+    most = engine.context_length
+    told = []
+    for asked in (most // 2 - 10, most // 2 + 10, most):
+        answer = await say(client, "Is it late?", model=model, max_tokens=asked)
+        allowed = engine.asked[-1].sampling.max_tokens
+        prompt = sum(len(message.content) for message in engine.asked[-1].messages)
+        told.append(answer.headers.get("x-moodline-max-tokens"))
+        assert told[-1] == (str(allowed) if allowed < asked else None)
+        assert prompt + allowed < most + 50, "what joins two texts is counted as one token"
+    assert told[:2] == [None, None]
+    assert told[2] is not None
+    assert most - int(told[2]) < prompt + 200, "room for what a template adds, and no more"
+    too_much = await say(client, "Is it late?", model=model, max_tokens=5, max_completion_tokens=most + 1)
+    assert (too_much.status_code, too_much.json()["error"]["param"]) == (400, "max_completion_tokens")
+
+
 @pytest.mark.usefixtures("mara")
 async def test_the_bare_language_model_passes_through_untouched(
     client: httpx.AsyncClient, engine: ScriptedEngine, services: Services
