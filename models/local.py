@@ -27,7 +27,7 @@ from models.packed import PackedModel
 from models.sampler import Sampler, check_sampling
 from models.scene import Message
 from models.template import ChatTemplate
-from models.tools import CallReader, forced, grammar, in_words
+from models.tools import CallReader, grammar, in_words, offered, optional, words
 from models.vocabulary import Constraint, Vocabulary
 from models.weights import NAME, checkpoint
 
@@ -84,7 +84,7 @@ class LocalEngine:
 
     @property
     def abilities(self) -> frozenset[str]:
-        """Everything, with almost every tokenizer; of tools, calls that must be made."""
+        """Everything, with almost every tokenizer."""
         blind = self._checkpoint is not None and self._checkpoint.vocabulary is None
         return OPTIONAL - BY_BYTES if blind else OPTIONAL
 
@@ -132,10 +132,10 @@ class LocalEngine:
         """
         checkpoint, batcher = self._ready()
         check_sampling(sampling)
-        functions = forced(sampling.tools)
-        if functions:
+        functions, may = offered(sampling.tools, messages), optional(sampling.tools)
+        if functions and not may:
             sampling = replace(sampling, stop=(), logprobs=None, response_format=None)
-        messages = in_words(messages, functions)
+        messages = in_words(messages, functions, may=may)
         prompt = await asyncio.to_thread(checkpoint.template.encode, messages)
         room = self._context_length - len(prompt)
         if room < 1:
@@ -157,7 +157,7 @@ class LocalEngine:
             send=_sender(events, asyncio.get_running_loop()),
         )
         stream = _generate(batcher, generation, events)
-        async with aclosing(_as_call(stream) if functions else stream) as spoken:
+        async with aclosing(_read_calls(stream, functions) if functions else stream) as spoken:
             async for event in spoken:
                 yield event
 
@@ -181,18 +181,28 @@ async def _generate(
         generation.over = True
 
 
-async def _as_call(stream: AsyncGenerator[Event, None]) -> AsyncGenerator[Event, None]:
-    """A reply that keeps to `tools.grammar`, as the call that it is."""
-    reader = CallReader()
+async def _read_calls(
+    stream: AsyncGenerator[Event, None], functions: Sequence[Mapping[str, Any]]
+) -> AsyncGenerator[Event, None]:
+    """A reply that keeps to `tools.grammar`: a call as the call that it is, words as they are."""
+    reader = CallReader(functions)
+    held: list[Event] = []
     async with aclosing(stream):
         async for event in stream:
-            if isinstance(event, Finish):
+            if reader.calls is not False and isinstance(event, str):
+                for part in reader.feed(event):
+                    yield part
+            if reader.calls and isinstance(event, Finish):
                 for part in reader.end(event):
                     yield part
                 yield event if event.reason == "length" else replace(event, reason="tool_calls")
-            elif isinstance(event, str):
-                for part in reader.feed(event):
-                    yield part
+            elif reader.calls is None and not isinstance(event, Finish):
+                held.append(event)
+            elif not reader.calls:
+                for earlier in held:
+                    yield earlier
+                held.clear()
+                yield event
 
 
 def _sampler(
@@ -217,18 +227,20 @@ def _sampler(
         prompt,
         ends=ends,
         banned=[ids for ids in banned if ids],
-        constraint=_constraint(checkpoint.vocabulary, sampling.response_format, functions),
+        constraint=_constraint(checkpoint.vocabulary, sampling, functions),
     )
 
 
 def _constraint(
-    vocabulary: Vocabulary | None, form: Mapping[str, Any] | None, functions: Sequence[Mapping[str, Any]]
+    vocabulary: Vocabulary | None, sampling: Sampling, functions: Sequence[Mapping[str, Any]]
 ) -> Constraint | None:
     """The grammar that a reply must keep to, if any."""
+    form = sampling.response_format
     if not vocabulary or not (form or functions):
         return None
     if functions:
-        return vocabulary.lark(grammar(functions), "tools")
+        otherwise = words(form) if optional(sampling.tools) else ""
+        return vocabulary.lark(grammar(functions, otherwise), "tools", free=bool(otherwise) and not form)
     if form and form["type"] == "json_schema":
         return vocabulary.json(form["json_schema"]["schema"], "response_format")
     return vocabulary.json({"type": "object"}, "response_format")

@@ -55,7 +55,8 @@ class Sampler:
 
     `ends` are the tokens that end a reply. They end every message of the prompt too, and when the repetition penalty
     counts them replies run on: SmolLM2's were 31 % longer. `banned` are sequences of tokens that must not be completed;
-    `constraint` is a grammar to keep to, under which nothing is taken for a repetition unless a penalty is asked for.
+    `constraint` is a grammar to keep to; but for one that lets a reply be any text, nothing is taken for a repetition
+    under it unless a penalty is asked for.
     """
 
     def __init__(
@@ -72,7 +73,8 @@ class Sampler:
         self.top_k = max(sampling.top_k or 0, 0)
         self.min_p = sampling.min_p or 0.0
         penalty = sampling.repetition_penalty
-        self.repetition_penalty = (1.0 if constraint else REPETITION_PENALTY) if penalty is None else penalty
+        usual = 1.0 if constraint and not constraint.free else REPETITION_PENALTY
+        self.repetition_penalty = usual if penalty is None else penalty
         self.presence_penalty = sampling.presence_penalty or 0.0
         self.frequency_penalty = sampling.frequency_penalty or 0.0
         self._random = random.Random(sampling.seed)

@@ -15,11 +15,15 @@ COMPACT: Any = {"whitespace_flexible": False, "item_separator": ", ", "key_separ
 
 
 class Constraint:
-    """A grammar and how far a reply has come in it. Belongs to the thread that computes."""
+    """A grammar and how far a reply has come in it. Belongs to the thread that computes.
 
-    def __init__(self, matcher: Any, param: str) -> None:
+    One that is `free` lets a reply be any text, among other things.
+    """
+
+    def __init__(self, matcher: Any, param: str, *, free: bool = False) -> None:
         self._matcher = matcher
         self._param = param
+        self.free = free
 
     def mask(self, logits: NDArray[np.float32]) -> None:
         """Forbid, in place, every token of `logits` [vocabulary] that can't come next."""
@@ -83,16 +87,16 @@ class Vocabulary:
             raise ParameterRefused(f"The schema can't be followed: {error}", param) from error
         return self._constraint(grammar, param)
 
-    def lark(self, grammar: str, param: str) -> Constraint:
+    def lark(self, grammar: str, param: str, *, free: bool = False) -> Constraint:
         """Texts of a grammar in llguidance's variant of Lark; raises as `json` does."""
         from llguidance import LLMatcher
 
-        return self._constraint(LLMatcher.grammar_from_lark(grammar), param)
+        return self._constraint(LLMatcher.grammar_from_lark(grammar), param, free=free)
 
-    def _constraint(self, grammar: str, param: str) -> Constraint:
+    def _constraint(self, grammar: str, param: str, *, free: bool = False) -> Constraint:
         from llguidance import LLMatcher
 
-        constraint = Constraint(LLMatcher(self._tokens, grammar, log_level=0), param)
+        constraint = Constraint(LLMatcher(self._tokens, grammar, log_level=0), param, free=free)
         if constraint.error:
             raise constraint.error
         return constraint

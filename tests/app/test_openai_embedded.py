@@ -13,8 +13,10 @@ import httpx
 import openai
 import pytest
 from pydantic import BaseModel, Field
+from transformers import AutoTokenizer
 
 from models.local import LocalEngine
+from models.weights import checkpoint
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
@@ -98,11 +100,34 @@ async def test_a_tool_that_must_be_called_is_parsed(official: openai.AsyncOpenAI
     assert choice.finish_reason == "tool_calls"
     assert choice.message.tool_calls
     assert isinstance(choice.message.tool_calls[0].function.parsed_arguments, GetWeather)
-    with pytest.raises(openai.BadRequestError) as refused:
-        await official.chat.completions.create(
-            model=model, messages=ASKED, tools=[openai.pydantic_function_tool(GetWeather)]
-        )
-    assert refused.value.param == "tool_choice"
+
+
+@pytest.mark.parametrize("bias", [100, -100])
+async def test_a_tool_that_may_be_called_is_or_words_are_said(
+    official: openai.AsyncOpenAI, weights_home: Path, model: str, bias: int
+) -> None:
+    """The bias of the tokens that begin a call decides, for so small a model decides badly."""
+    tokenizer = AutoTokenizer.from_pretrained(checkpoint(None, weights_home), local_files_only=True)
+    beginnings = ['{"'] if bias > 0 else ['{"', "{"]
+    async with official.chat.completions.stream(
+        model=model,
+        messages=[{"role": "user", "content": "What will the weather be in Oslo this week?"}],
+        tools=[openai.pydantic_function_tool(GetWeather)],
+        logit_bias={str(tokenizer.convert_tokens_to_ids(token)): bias for token in beginnings},
+        max_tokens=100,
+    ) as stream:
+        kinds = {event.type async for event in stream}
+        choice = (await stream.get_final_completion()).choices[0]
+    if bias > 0:
+        assert choice.finish_reason == "tool_calls"
+        assert choice.message.tool_calls
+        assert isinstance(choice.message.tool_calls[0].function.parsed_arguments, GetWeather)
+        assert "tool_calls.function.arguments.delta" in kinds
+        assert not choice.message.content
+    else:
+        assert choice.finish_reason in ("stop", "length")
+        assert choice.message.content
+        assert not choice.message.tool_calls
 
 
 async def test_choices_differ_and_are_counted_together(official: openai.AsyncOpenAI, model: str) -> None:

@@ -291,12 +291,37 @@ async def test_a_call_that_is_cut_off_says_length(smollm: LocalEngine) -> None:
         json.loads(arguments)
 
 
-async def test_whether_to_call_is_not_left_to_it(smollm: LocalEngine) -> None:
-    with pytest.raises(ParameterRefused, match="required") as refused:
-        await say(smollm, tools=tools(WEATHER, choice="auto"))
-    assert refused.value.param == "tool_choice"
+async def test_whether_to_call_is_left_to_it(smollm: LocalEngine, tokenizer: Any) -> None:
+    """The bias of the tokens that begin a call decides, for so small a model decides badly."""
+    opening, brace = (tokenizer.convert_tokens_to_ids(token) for token in ('{"', "{"))
+    asked = [Message("user", "What is the weather in Paris?")]
+    calls = {"tools": tools(TIME, WEATHER, choice="auto"), "max_tokens": 80}
+    _, _, finish, events = await say(smollm, asked, **calls, logit_bias=((opening, 100.0),), logprobs=1)
+    name, arguments = called([event for event in events if not isinstance(event, Token)])
+    assert name in ("get_weather", "time.now")
+    assert isinstance(json.loads(arguments), dict)
+    assert finish.reason == "tool_calls"
+    assert not any(isinstance(event, Token) for event in events), "a call is not what is said"
+    never = ((opening, -100.0), (brace, -100.0))
+    text, tokens, finish, events = await say(smollm, asked, **calls | {"max_tokens": 8}, logit_bias=never, logprobs=1)
+    assert text.strip()
+    assert "".join(token.text for token in tokens) == text
+    assert not any(isinstance(event, CallPart) for event in events)
+    begun = [*asked, Message("assistant", "The weather in Paris")]
+    text, *_ = await say(smollm, begun, **calls)
+    assert "{" not in text
     text, *_ = await say(smollm, max_tokens=5, tools=tools(WEATHER, choice="none"))
     assert text
+
+
+async def test_an_answer_instead_of_a_call_keeps_to_its_schema(smollm: LocalEngine) -> None:
+    calls = tools({**WEATHER, "name": "w"}, choice="auto")
+    mood = {"type": "object", "properties": {"mood": {"enum": ["glad", "sad"]}}, "required": ["mood"]}
+    text, _, finish, events = await say(smollm, max_tokens=60, tools=calls, response_format=form(mood))
+    if finish.reason == "tool_calls":
+        assert called(events)[0] == "w"
+    else:
+        assert json.loads(text)["mood"] in ("glad", "sad")
 
 
 async def test_calls_and_their_results_are_read_as_text(smollm: LocalEngine) -> None:
