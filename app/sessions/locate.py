@@ -1,19 +1,20 @@
 """Find where in the stored conversations a request goes on.
 
-Clients without a session send what they have of the conversation, each time. Three things are tried, in this order:
+Clients without a session send what they have of the conversation, each time. These things are tried, in this order:
 
 1. What was sent, from its first message on, is the beginning of a stored conversation (content addresses, `tree`): the
    deepest match is the branch point. Where that does not reach the character's last reply, the same is tried with
    and without the greeting and names (`told`).
 2. What was sent is the middle of one: the client has left out the oldest messages, or some after the first (`run`).
-3. It is a new conversation.
+3. What was sent is one with its first message edited, or the first after a greeting: it goes beside what it was.
+4. It is a new conversation.
 
 Whatever is ambiguous goes to the newest. What was sent after the branch point is stored below it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from sqlalchemy import ColumnElement, select
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -44,25 +45,32 @@ async def locate(
     ways = tellings(messages, opening)
     if session_id is None:
         place = await _match(db, scope, ways, None)
-        return _unmatched(ways[0]) if await _begins_anew(db, place) else place
+        return _unmatched(ways[0]) if place is None or await _begins_anew(db, place) else place
     session = await find_session(db, scope, session_id)
     if _replies(messages):
         place = await _match(db, scope, ways, session_id)
-        if place.stored:
+        if place is not None:
             return place
     if session.leaf_id is None:
         return _unmatched(ways[0], session_id)
     return await place_below(db, session.leaf_id, ways[0], session_id)
 
 
-async def _match(db: AsyncSession, scope: Scope, ways: Sequence[tuple[Message, ...]], session_id: str | None) -> Place:
+async def _match(
+    db: AsyncSession, scope: Scope, ways: Sequence[tuple[Message, ...]], session_id: str | None
+) -> Place | None:
+    """Where stored conversations say what was sent; None where they don't."""
     best = await _match_beginning(db, scope, ways[0], session_id)
     if not _reaches_last_reply(best):
         others = [await _match_beginning(db, scope, way, session_id) for way in await _begun(db, scope, ways[1:])]
         best = min([best, *others], key=_fresh)
+    matched = best if best.stored else None
     if _reaches_last_reply(best) or not _replies(ways[0]):
-        return best
-    return await _match_middle(db, scope, ways[0], best, session_id) or best
+        return matched
+    hashes = [said_hash(message.role, message.content) for message in ways[0]]
+    stored = await _said_alike(db, scope, hashes, session_id)
+    middle = await _match_middle(db, ways[0], hashes, stored, best, session_id)
+    return middle or await _match_edited(db, scope, ways[0], hashes, stored, best) or matched
 
 
 async def _begun(db: AsyncSession, scope: Scope, ways: Sequence[tuple[Message, ...]]) -> list[tuple[Message, ...]]:
@@ -97,11 +105,14 @@ async def _match_beginning(
 
 
 async def _match_middle(
-    db: AsyncSession, scope: Scope, messages: tuple[Message, ...], begun: Place, session_id: str | None
+    db: AsyncSession,
+    messages: tuple[Message, ...],
+    hashes: Sequence[str],
+    stored: Collection[Said],
+    begun: Place,
+    session_id: str | None,
 ) -> Place | None:
     """The stored conversation that the messages are the middle of, also after a beginning that is its beginning."""
-    hashes = [said_hash(message.role, message.content) for message in messages]
-    stored = await _said_alike(db, scope, hashes, session_id)
     runs = [longest_run(hashes, stored, 0, session_id)]
     if begun.stored and begun.history == messages:
         runs.append(longest_run(hashes, stored, begun.stored, begun.session_id))
@@ -111,6 +122,25 @@ async def _match_middle(
         if place and run.end > begun.stored and (is_certain(said) or (session_id is not None and _replies(said))):
             return place
     return None
+
+
+async def _match_edited(
+    db: AsyncSession,
+    scope: Scope,
+    messages: tuple[Message, ...],
+    hashes: Sequence[str],
+    stored: Collection[Said],
+    begun: Place,
+) -> Place | None:
+    """A place in the stored conversation that says the same but for one message, before which nothing tells it from
+    others: there the edited message goes beside it."""
+    edited = begun.stored if begun.history == messages else 0
+    if is_certain(messages[:edited]):
+        return None
+    run = longest_run(hashes, stored, edited + 1, deeper=False)
+    if run is None or not is_certain(messages[run.start : run.end]):
+        return None
+    return await _match_beginning(db, scope, messages, run.leaf.session_id)
 
 
 async def _place_of(db: AsyncSession, run: Run, messages: tuple[Message, ...], begun: Place) -> Place | None:

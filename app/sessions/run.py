@@ -36,12 +36,18 @@ class Run:
     leaf: Said
 
 
-def longest_run(hashes: Sequence[str], stored: Collection[Said], start: int, within: str | None = None) -> Run | None:
+def longest_run(
+    hashes: Sequence[str], stored: Collection[Said], start: int, within: str | None = None, *, deeper: bool = True
+) -> Run | None:
     """The longest run of stored messages, each below the one before it, that say what was sent from `start` on.
 
-    Only one whose first message stands deeper than `start` is looked for: else nothing was left out before it. `within`
-    names the session; among equals the newest wins.
+    Only one whose first message stands deeper than `start` is looked for, else nothing was left out before it; or, with
+    `deeper` off, just as deep. `within` names the session; among equals the newest wins.
     """
+
+    def may_begin(message: Said) -> bool:
+        return message.depth > start if deeper else message.depth == start
+
     by_hash: dict[str, list[Said]] = defaultdict(list)
     for message in stored:
         if within is None or message.session_id == within:
@@ -50,7 +56,7 @@ def longest_run(hashes: Sequence[str], stored: Collection[Said], start: int, wit
     end = start
     for said_hash in hashes[start:]:
         above = {message.id for message in found}
-        below = [m for m in by_hash[said_hash] if (m.parent_id in above if end > start else m.depth > start)]
+        below = [m for m in by_hash[said_hash] if (m.parent_id in above if end > start else may_begin(m))]
         if not below:
             break
         found, end = below, end + 1

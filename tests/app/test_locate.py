@@ -85,6 +85,44 @@ async def test_what_is_left_out_may_be_in_the_middle_and_the_rest_regenerated_or
     assert await sessions(services) == 1
 
 
+@pytest.mark.parametrize("greeted", [False, True])
+@pytest.mark.usefixtures("made")
+async def test_a_first_message_that_is_edited_where_it_stands_is_a_sibling_in_its_own_conversation(
+    client: httpx.AsyncClient, engine: ScriptedEngine, services: Services, greeted: bool
+) -> None:
+    greeting = [(A, "Mind the ropes, ana.")] if greeted else []
+    talk, session = await converse(client, engine, greeting)
+    engine.replies += ["Yes?", "Well.", "A dog.", "Rex."]
+    await say(client, [*greeting, (U, "Something else.")])
+    other = await say(client, [*greeting, (U, "Something else."), (A, "Yes?"), (U, "And?")])
+    first = len(greeting)
+    edited = [*talk[:first], (U, "My dog is called Rex."), *talk[first + 1 :], (U, "What have I?")]
+    answer = await say(client, edited)
+    assert answer.headers["x-session-id"] == session != other.headers["x-session-id"]
+    assert await branch(client, answer) == [*(text for _, text in edited), "A dog."]
+    tree = (await client.get(f"/api/sessions/{session}/tree")).json()["tree"]
+    above = tree[first - 1]["id"] if first else None
+    beside = ["My cat is called Pickle.", "My dog is called Rex."]
+    assert [message["text"] for message in tree if message["parent_id"] == above] == beside
+    more = await say(client, [*edited, (A, "A dog."), (U, "Its name?")])
+    assert (await branch(client, more))[-2:] == ["Its name?", "Rex."]
+    engine.replies.append("A hen.")
+    again = [*talk[:first], (U, "My hen is called Agnes."), *talk[first + 1 :], (U, "What have I?")]
+    named = await say(client, again, session)
+    assert await branch(client, named) == [*(text for _, text in again), "A hen."]
+    assert await sessions(services) == 2
+
+
+@pytest.mark.usefixtures("made")
+async def test_a_first_message_that_is_edited_and_answered_anew_begins_another_conversation(
+    client: httpx.AsyncClient, engine: ScriptedEngine
+) -> None:
+    _talk, session = await converse(client, engine)
+    engine.replies.append("Rex.")
+    answer = await say(client, [(U, "My dog is called Rex.")])
+    assert answer.headers["x-session-id"] != session, "it can't be told from any other first message"
+
+
 @pytest.mark.usefixtures("made")
 async def test_of_two_conversations_that_have_the_same_middle_the_newest_goes_on(
     client: httpx.AsyncClient, engine: ScriptedEngine
