@@ -9,6 +9,7 @@ import asyncio
 import logging
 import math
 import re
+from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -32,6 +33,8 @@ OPENAI_TYPES = {401: "invalid_request_error", 403: "permission_error", 429: "rat
 CODES = {408: "timeout", 404: "not_found", 405: "method_not_allowed", 413: "too_large", 415: "unsupported_media_type"}
 SLOWEST = 16_384
 """Bytes a second of a body that get it more time than `body_seconds`."""
+HEAR_OUT_SECONDS = 1.0
+"""For how long a body that is too large is still read, and thrown away."""
 RETRY_SECONDS = 3
 """After which to try again when nobody knows better."""
 UPLOAD = re.compile(r"/api/characters/[^/]+/lines|/api/sessions/import")
@@ -269,11 +272,20 @@ class Gate:
             whole = not message.get("more_body", False)
             got += len(message.get("body", b""))
             if got > limit:
+                await _hear_out(receive)
                 large = f"The request body is over {limit:,} bytes ({name})."
                 raise HTTPException(413, large, {"Connection": "close"})
             return message
 
         return receive_bounded
+
+
+async def _hear_out(receive: Receive) -> None:
+    """Throw away what is still sent, for a while: a connection closed before that is reset, and the answer lost."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(HEAR_OUT_SECONDS):
+            while (await receive()).get("more_body", False):
+                pass
 
 
 def _name_of(host: str) -> str:

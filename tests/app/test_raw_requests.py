@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from app import front
+from app import http as edge
 from app.settings import Settings
 from models.scripted import ScriptedEngine
 
@@ -94,6 +95,18 @@ async def test_a_chunked_body_without_end_is_cut_off_at_the_limit(address: str) 
     )
     assert status == 413
     assert "MOODLINE_MAX_BODY_BYTES" in told
+
+
+async def test_who_sends_too_much_is_heard_out_and_then_told(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(edge, "HEAR_OUT_SECONDS", 600)
+    host, port = address.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(f"{CHAT}content-length: 20000\r\n\r\n".encode() + b"x" * 10_000)
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(reader.read(1), 0.2)
+    writer.write(b"x" * 10_000)
+    assert (await _answer(reader)).startswith(b"HTTP/1.1 413 ")
+    writer.close()
 
 
 async def test_a_length_over_the_limit_is_refused(address: str) -> None:
