@@ -35,49 +35,54 @@ from app.version import VERSION
 log = logging.getLogger("moodline")
 
 
+ROUTERS = (
+    openai,  # /v1/chat/completions, /v1/models
+    characters,  # /api/characters
+    lines,  # /api/characters/{slug}/lines
+    transfers,  # /api/sessions/import, /api/sessions/{id}/export
+    sessions,  # /api/sessions
+    messages,  # /api/sessions/{id}/leaf, /api/sessions/{id}/messages
+    memories,  # /api/memories
+    bonds,  # /api/bonds
+    personas,  # /api/personas
+    native,  # /api/sessions/{id}/turns
+    turns,  # /api/turns/{id}
+    users,  # /api/users
+    traces,  # /api/turns/{id}/trace
+    health.router,  # /healthz, /readyz, /metrics
+)
+"""In the order in which their paths are tried."""
+
+
 def create_app(parts: Services) -> FastAPI:
     """The server around its parts. Loading goes on while it already answers; /readyz tells when it is done."""
-
-    @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        tasks = [asyncio.create_task(work(parts)) for work in (services.start, keep_embedded, keep_judged, keep_pruned)]
-        try:
-            yield
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-            await app.state.under_way.close()
-            await parts.engine.close()
-            await parts.db.close()
-
     app = FastAPI(
         title="Moodline",
         summary=about,
         version=VERSION,
-        lifespan=lifespan,
+        lifespan=_lifespan,
         generate_unique_id_function=openapi.operation_id,
     )
     app.state.services = parts
     app.state.under_way = UnderWay(parts)
-    for router in (
-        openai,  # /v1/chat/completions, /v1/models
-        characters,  # /api/characters
-        lines,  # /api/characters/{slug}/lines
-        transfers,  # /api/sessions/import, /api/sessions/{id}/export
-        sessions,  # /api/sessions
-        messages,  # /api/sessions/{id}/leaf, /api/sessions/{id}/messages
-        memories,  # /api/memories
-        bonds,  # /api/bonds
-        personas,  # /api/personas
-        native,  # /api/sessions/{id}/turns
-        turns,  # /api/turns/{id}
-        users,  # /api/users
-        traces,  # /api/turns/{id}/trace
-        health.router,  # /healthz, /readyz, /metrics
-    ):
+    for router in ROUTERS:
         app.include_router(router)
     app.add_middleware(Idempotency)
     http.install(app, parts.settings)
     openapi.describe(app, key_required=parts.settings.key_required)
     return app
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    parts: Services = app.state.services
+    tasks = [asyncio.create_task(work(parts)) for work in (services.start, keep_embedded, keep_judged, keep_pruned)]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await app.state.under_way.close()
+        await parts.engine.close()
+        await parts.db.close()

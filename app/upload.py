@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from fastapi import Request
 from starlette.datastructures import UploadFile
 
 from app.errors import BadRequest, TooLarge
 from app.text import clean
+
+
+def upload_body(examples: Mapping[str, str]) -> dict[str, Any]:
+    """What the OpenAPI document says of such a request: a form, or one of these media types with its example."""
+    form = {"type": "object", "properties": {"file": {"type": "string", "format": "binary"}}, "required": ["file"]}
+    raw = {media: {"schema": {"type": "string"}, "example": example} for media, example in examples.items()}
+    return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": form}, **raw}}}
 
 
 async def read_upload(request: Request, limit: int) -> tuple[str, bytes]:

@@ -54,31 +54,14 @@ async def complete(
     """
     check_request(body, services.engine)
     body = with_headers(body, request.headers)
-    place = await admit(services, request, caller, body.user or "", body.n or 1)
-    with place.leave as leave:
-        if body.model.startswith(PREFIX) and not is_task(body):
-            ask = read_ask(body, caller, services, body.model.removeprefix(PREFIX), x_session_id)
-            turn = await _prepare(services, ask, place.waited)
-            answer = _in_character(services, body, turn)
-        else:
-            turn, answer = None, await _bare(services, body, caller)
-        leave.callback(charge, services, caller, answer.speeches)
-        answer = replace(answer, pieces=until_said(leave.pop_all(), answer.pieces))
+    turn, answer = await _begin(body, request, caller, services, x_session_id)
     if turn:
         key = request.headers.get("idempotency-key")
         stateful = turn.ask.session_id is not None
         gone = leave_of(services, body.moodline.on_disconnect, stateful=stateful, keyed=key is not None)
         running = under_way.begin(turn, answer.speeches, answer.pieces, gone, mode=_mode(turn), key=key)
         answer = replace(answer, pieces=running.pieces())
-    # Waiting for the first piece makes an engine that is down a 503 instead of a broken 200.
-    async with while_connected(request):
-        first = await anext(answer.pieces, Piece())
-    if body.stream:
-        counted = body.stream_options is not None and bool(body.stream_options.include_usage)
-        return EventStream(events(answer, first, counted=counted), answer.pieces, answer.headers)
-    async with while_connected(request), aclosing(answer.pieces) as rest:
-        pieces = [first, *[piece async for piece in rest]]
-    return JSONResponse(completion(answer, pieces), headers=answer.headers)
+    return await _respond(body, request, answer)
 
 
 @router.get("/models", response_model=ModelList)
@@ -97,6 +80,35 @@ async def read_model(name: str, caller: CallerDep, services: ServicesDep) -> dic
         return _model(name, 0)
     row = await _find_character(services, caller, name)
     return _model(name, int(row.created_at.timestamp()))
+
+
+async def _begin(
+    body: ChatRequest, request: Request, caller: Caller, services: Services, session_id: str | None
+) -> tuple[Turn | None, Answer]:
+    """An answer that is about to be spoken, with its turn where a character speaks. Waits for its place before."""
+    place = await admit(services, request, caller, body.user or "", body.n or 1)
+    with place.leave as leave:
+        if body.model.startswith(PREFIX) and not is_task(body):
+            ask = read_ask(body, caller, services, body.model.removeprefix(PREFIX), session_id)
+            turn = await _prepare(services, ask, place.waited)
+            answer = _in_character(services, body, turn)
+        else:
+            turn, answer = None, await _bare(services, body, caller)
+        leave.callback(charge, services, caller, answer.speeches)
+        return turn, replace(answer, pieces=until_said(leave.pop_all(), answer.pieces))
+
+
+async def _respond(body: ChatRequest, request: Request, answer: Answer) -> Response:
+    """The answer as a stream of chunks, or whole."""
+    # Waiting for the first piece makes an engine that is down a 503 instead of a broken 200.
+    async with while_connected(request):
+        first = await anext(answer.pieces, Piece())
+    if body.stream:
+        counted = body.stream_options is not None and bool(body.stream_options.include_usage)
+        return EventStream(events(answer, first, counted=counted), answer.pieces, answer.headers)
+    async with while_connected(request), aclosing(answer.pieces) as rest:
+        pieces = [first, *[piece async for piece in rest]]
+    return JSONResponse(completion(answer, pieces), headers=answer.headers)
 
 
 async def _find_character(services: Services, caller: Caller, name: str) -> Character:

@@ -21,7 +21,7 @@ from app.lines.store import add
 from app.services import Services, ServicesDep
 from app.tables import LARGEST_ID, Character, Line, LineImport
 from app.text import clean
-from app.upload import read_upload
+from app.upload import read_upload, upload_body
 
 router = APIRouter(prefix="/api/characters/{slug}/lines", tags=["lines"])
 
@@ -55,26 +55,14 @@ class LinePage(BaseModel):
     next: int | None
 
 
-_UPLOAD = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "properties": {"file": {"type": "string", "format": "binary"}},
-                    "required": ["file"],
-                }
-            },
-            "application/jsonl": {
-                "schema": {"type": "string"},
-                "example": '{"role": "Visitor", "content": "Is it late?"}\n{"role": "Mara", "content": "It is early."}',
-            },
-            "text/csv": {"schema": {"type": "string"}, "example": "speaker,text,scene\nVisitor,Is it late?,1"},
-            "text/plain": {"schema": {"type": "string"}, "example": "访客：现在很晚了吗？\n晚晴：天都快亮了。"},
-        },
+_UPLOAD = upload_body(
+    {
+        "application/jsonl": '{"role": "Visitor", "content": "Is it late?"}\n'
+        '{"role": "Mara", "content": "It is early."}',
+        "text/csv": "speaker,text,scene\nVisitor,Is it late?,1",
+        "text/plain": "访客：现在很晚了吗？\n晚晴：天都快亮了。",
     }
-}
+)
 
 
 @router.post("", status_code=202, openapi_extra=_UPLOAD)

@@ -21,29 +21,16 @@ from app.sessions.show import read_session
 from app.sessions.store import Scope
 from app.sessions.transfer import bring_in, take_out
 from app.text import clean
-from app.upload import read_upload
+from app.upload import read_upload, upload_body
 
 router = APIRouter(prefix="/api/sessions", tags=["sessions"])
-_FILE = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "properties": {"file": {"type": "string", "format": "binary"}},
-                    "required": ["file"],
-                }
-            },
-            "application/jsonl": {
-                "schema": {"type": "string"},
-                "example": '{"user_name": "Ana", "character_name": "Mara"}\n'
-                '{"name": "Ana", "is_user": true, "mes": "Is it late?"}\n'
-                '{"name": "Mara", "is_user": false, "mes": "It is early.", "swipes": ["It is.", "It is early."]}',
-            },
-        },
+_FILE = upload_body(
+    {
+        "application/jsonl": '{"user_name": "Ana", "character_name": "Mara"}\n'
+        '{"name": "Ana", "is_user": true, "mes": "Is it late?"}\n'
+        '{"name": "Mara", "is_user": false, "mes": "It is early.", "swipes": ["It is.", "It is early."]}'
     }
-}
+)
 _JSONL: dict[int | str, dict[str, Any]] = {
     200: {"content": {"application/jsonl": {"schema": {"type": "string"}}}, "description": "The file."}
 }

@@ -32,6 +32,7 @@ Rows = Callable[[], Awaitable[dict[str, int]]]
 Talk = Callable[..., Awaitable[httpx.Response]]
 Connect = Callable[..., Awaitable[httpx.AsyncClient]]
 Character = dict[str, Any]
+CAT = {"slug": "cat", "name": "Tom", "language": "zh", "persona": "一只话少的老猫。"}
 
 
 @pytest.fixture
@@ -118,6 +119,25 @@ async def _running(services: Services, seconds: int = 60) -> AsyncIterator[tuple
         server.should_exit = True
         await task
         await app.state.under_way.close()
+
+
+@pytest.fixture
+async def here(services: Services, running: Running) -> AsyncIterator[httpx.AsyncClient]:
+    """A server, and a cat to talk with."""
+    async with running(services) as (http, _server):
+        (await http.post("/api/characters", json=CAT)).raise_for_status()
+        yield http
+
+
+@pytest.fixture
+async def there(
+    services: Services, settings: Settings, here: httpx.AsyncClient, running: Running
+) -> AsyncIterator[httpx.AsyncClient]:
+    """A second server on the same database, which shares nothing else but the encoder; its engine says nothing."""
+    parts = build(settings, engine=ScriptedEngine(), embedding=services.embedding)
+    async with running(parts) as (http, _server):
+        yield http
+    await parts.db.close()
 
 
 @pytest.fixture

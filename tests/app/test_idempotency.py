@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import httpx
@@ -14,42 +13,21 @@ import pytest
 from sqlalchemy import func, select, update
 
 from app import idempotency, keyed
-from app.services import Services, build
-from app.settings import Settings
+from app.services import Services
 from app.tables import KeyedCall, Message, TurnRecord, now
 from models.engine import EngineBroke, EngineUnavailable
 from models.scripted import ScriptedEngine
+from tests.app.conftest import CAT, Running
 
-CAT = {"slug": "cat", "name": "Tom", "language": "zh", "persona": "一只话少的老猫。"}
 TEN = "一二三四五六七八九十"
 LONG = TEN * 8
 ASK = {"model": "char/cat", "user": "ana", "messages": [{"role": "user", "content": "数数"}]}
 Rows = Callable[[], Awaitable[dict[str, int]]]
-Running = Callable[..., AbstractAsyncContextManager[tuple[httpx.AsyncClient, Any]]]
 
 
 @pytest.fixture
 def engine() -> ScriptedEngine:
     return ScriptedEngine(pace=0.01)
-
-
-@pytest.fixture
-async def here(services: Services, running: Running) -> AsyncIterator[httpx.AsyncClient]:
-    """A server, and a cat to talk with."""
-    async with running(services) as (http, _server):
-        (await http.post("/api/characters", json=CAT)).raise_for_status()
-        yield http
-
-
-@pytest.fixture
-async def there(
-    services: Services, settings: Settings, here: httpx.AsyncClient, running: Running
-) -> AsyncIterator[httpx.AsyncClient]:
-    """A second server on the same database, which shares nothing else but the encoder; its engine says nothing."""
-    parts = build(settings, engine=ScriptedEngine(), embedding=services.embedding)
-    async with running(parts) as (http, _server):
-        yield http
-    await parts.db.close()
 
 
 def named(key: str = "k-1") -> dict[str, str]:

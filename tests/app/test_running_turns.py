@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,11 +21,10 @@ from app.settings import Settings
 from app.tables import Memory, Message, Session, Trace, TurnRecord, now
 from models.engine import EngineBroke, EngineUnavailable
 from models.scripted import ScriptedEngine
+from tests.app.conftest import CAT, Running
 
 TEN = "一二三四五六七八九十"
 LONG = TEN * 8
-CAT = {"slug": "cat", "name": "Tom", "language": "zh", "persona": "一只话少的老猫。"}
-Running = Callable[..., AbstractAsyncContextManager[tuple[httpx.AsyncClient, Any]]]
 FINISH = {"x-moodline-on-disconnect": "finish"}
 
 
@@ -44,25 +43,6 @@ def settings(database_url: str, tmp_path: Any) -> Settings:
 @pytest.fixture
 def engine() -> ScriptedEngine:
     return ScriptedEngine(context_length=20_000, pace=0.01)
-
-
-@pytest.fixture
-async def here(services: Services, running: Running) -> AsyncIterator[httpx.AsyncClient]:
-    """A server, and a cat to talk with."""
-    async with running(services) as (http, _server):
-        (await http.post("/api/characters", json=CAT)).raise_for_status()
-        yield http
-
-
-@pytest.fixture
-async def there(
-    services: Services, settings: Settings, here: httpx.AsyncClient, running: Running
-) -> AsyncIterator[httpx.AsyncClient]:
-    """A second server on the same database, which shares nothing else but the encoder."""
-    parts = build(settings, engine=ScriptedEngine(), embedding=services.embedding)
-    async with running(parts) as (http, _server):
-        yield http
-    await parts.db.close()
 
 
 @dataclass(frozen=True)

@@ -5,17 +5,8 @@ import pytest
 
 from retrieval.emotion import dominant
 from retrieval.head import FLOOR, SHIPPED, HeadTagger, head_for, load, tagger_for
+from tests.retrieval.test_emotion import SPOKEN
 
-SPOKEN = {
-    "joy": ("我今天好开心", "I'm so glad, this is wonderful!"),
-    "fear": ("好害怕呜呜", "I'm terrified of that man"),
-    "sadness": ("我好想他，心里难受", "I really miss him..."),
-    "anger": ("你给我滚，烦死了！", "You liar, I hate you, leave now!"),
-    "surprise": ("怎么会这样？！", "What? No way, how did that happen?!"),
-    "disgust": ("这东西也太恶心了吧", "Yuck, that is gross"),
-    "anticipation": ("希望我们很快再见面", "I hope we can meet again soon"),
-    "acceptance": ("我信任你，放心吧", "I believe you, you can count on me"),
-}
 PLAIN = [
     "桌上有三支铅笔。",
     "The train leaves at nine.",
