@@ -135,7 +135,7 @@ class ChatRequest(BaseModel):
         json_schema_extra={
             "examples": [
                 {
-                    "model": "char/lin-wanqing",
+                    "model": "char/chai-mi",
                     "user": "ana",
                     "messages": [{"role": "user", "content": "今晚有点难过，能陪我说说话吗？"}],
                     "stream": False,

@@ -87,7 +87,7 @@ def chat(
 ) -> None:
     """Talk with a character in the terminal, without a server.
 
-    Example: `moodline chat lin-wanqing --user ana`. An empty line or Ctrl-D ends the talk.
+    Example: `moodline chat ludo-pask --user ana`. An empty line or Ctrl-D ends the talk.
     """
     from app.cli.chat import run
 
