@@ -32,7 +32,7 @@ from app.cli.console import run as run_async
 CHARACTER = "ludo-pask"
 PLAIN = "plain"
 TOLD_LATE = ("present", "memories", "lines")
-"""Sections that are no part of card and talk. Lore counts as the card's, since some of it is always there."""
+"""Sections that are no part of card and talk, beside the lore that fired."""
 SETTLED = 3
 """The turn from which on a conversation counts as under way."""
 Message = dict[str, str]
@@ -69,11 +69,12 @@ class Talk:
 
 @dataclass(slots=True)
 class Bench:
-    """What all systems share."""
+    """What all systems share. `constant` are the characters of the lore that is always told."""
 
     http: httpx.AsyncClient
     model: str
     persona: str
+    constant: int
     sampling: dict[str, Any]
     late: list[Message] = field(default_factory=list)
 
@@ -90,7 +91,7 @@ class Bench:
             }
         )
         talk.session = heard.headers["x-session-id"]
-        talk.turns.append(_turn(heard))
+        talk.turns.append(self._turn(heard))
         if layout == "late":
             trace = (await self.http.get(f"/api/turns/{heard.headers['x-moodline-turn']}/trace")).json()
             self.late = trace["prompt"]
@@ -108,7 +109,7 @@ class Bench:
             }
         )
         talk.messages.append({"role": "assistant", "content": heard.text or "…"})
-        talk.turns.append(_turn(heard))
+        talk.turns.append(self._turn(heard))
 
     async def kept(self, talk: Talk, text: str) -> None:
         """The late system's block of this turn, left where it is."""
@@ -138,6 +139,15 @@ class Bench:
         talk.messages.append({"role": "assistant", "content": heard.text or "…"})
         return heard
 
+    def _turn(self, heard: Heard) -> Turn:
+        """What a character's turn cost."""
+        ledger = heard.moodline["prompt_tokens"]
+        lore = sum(map(len, heard.moodline["lore"]))
+        fired = max(0.0, 1 - self.constant / lore) if lore else 0.0
+        late = sum(ledger[name] for name in TOLD_LATE) + round(ledger["lore"] * fired)
+        again = max(heard.moodline["attempts"]) > 1
+        return Turn(heard.prompt_tokens, heard.cached_tokens, late, ledger["history"], heard.first, again)
+
     async def _say(self, body: dict[str, Any]) -> Heard:
         return await say(self.http, body | self.sampling)
 
@@ -157,7 +167,8 @@ async def _measure(port: int, turns: int, words: int, sampling: dict[str, Any]) 
         (await http.post("/api/characters", json=_bared(document))).raise_for_status()
         listed = (await http.get("/v1/models")).json()["data"]
         model = next(one["id"] for one in listed if not one["id"].startswith("char/"))
-        bench = Bench(http, model, document["persona"], sampling)
+        constant = sum(len(entry["content"]) for entry in document["lore"] if entry["constant"])
+        bench = Bench(http, model, document["persona"], constant, sampling)
         systems: dict[str, Callable[[Talk, str], Awaitable[None]]] = {
             "late": lambda talk, text: bench.character(talk, text, "late"),
             "classic": lambda talk, text: bench.character(talk, text, "classic"),
@@ -176,19 +187,6 @@ def _bared(document: dict[str, Any]) -> dict[str, Any]:
     """A character that retrieves nothing."""
     fields = ("name", "language", "persona", "style", "scenario", "stages")
     return {"slug": PLAIN, "lore": [], **{name: document[name] for name in fields}}
-
-
-def _turn(heard: Heard) -> Turn:
-    ledger = heard.moodline["prompt_tokens"]
-    late = sum(ledger[name] for name in TOLD_LATE)
-    return Turn(
-        heard.prompt_tokens,
-        heard.cached_tokens,
-        late,
-        ledger["history"],
-        heard.first,
-        max(heard.moodline["attempts"]) > 1,
-    )
 
 
 def told(turns: list[Turn]) -> dict[str, float]:
