@@ -59,7 +59,7 @@ def test_a_character_remembers_over_twelve_turns_and_a_restart(
     serve: Serve, request: pytest.FixtureRequest, slug: str, talk: list[str], word: str, kind: str
 ) -> None:
     database = {} if kind == "sqlite" else {"database_url": _postgres(request)}
-    server = serve(window="4", reply_tokens="24", **database)
+    server = serve(window="4", reply_tokens="8", **database)
     messages: list[ChatCompletionMessageParam] = []
     answer: Any = None
     for number, said in enumerate(talk, 1):

@@ -20,9 +20,9 @@ def nano():
 
 
 @pytest.fixture(scope="session")
-def weights(tmp_path_factory):
-    """The folder that `unpack` makes."""
-    return unpack(tmp_path_factory.mktemp("weights") / NAME)
+def weights(weights_home):
+    """The folder that `unpack` makes, kept between runs."""
+    return unpack(weights_home / "weights" / NAME)
 
 
 @pytest.fixture(scope="session")
