@@ -117,10 +117,12 @@ async def test_a_first_message_that_is_edited_where_it_stands_is_a_sibling_in_it
 async def test_a_first_message_that_is_edited_and_answered_anew_begins_another_conversation(
     client: httpx.AsyncClient, engine: ScriptedEngine
 ) -> None:
-    _talk, session = await converse(client, engine)
-    engine.replies.append("Rex.")
+    talk, session = await converse(client, engine)
+    engine.replies += ["Rex.", "Far."]
     answer = await say(client, [(U, "My dog is called Rex.")])
     assert answer.headers["x-session-id"] != session, "it can't be told from any other first message"
+    summed_up = await say(client, [(U, "We talked about cats and gulls."), *talk[-5:], (U, "How far?")])
+    assert summed_up.headers["x-session-id"] != session, "what stood before is not said to be otherwise"
 
 
 @pytest.mark.usefixtures("made")
