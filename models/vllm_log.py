@@ -21,7 +21,7 @@ class Fault:
 
 
 STAGES = (
-    (r"\bversion (\d\S*)$", r"vLLM \1 is starting"),
+    (r"\bversion (\d\S*)$", r"version \1"),
     (r"Resolved architecture: (\w+)", r"the checkpoint is a \1"),
     (r"^(\S+\.(?:safetensors|bin|gguf|json)): +(\d+%)", r"downloading \1, \2"),
     (r"^Fetching (\d+) files: +(\d+%)", r"downloading \1 files, \2"),
