@@ -21,6 +21,7 @@ from app.chat.turns import router as turns
 from app.chat.under_way import UnderWay
 from app.idempotency import Idempotency
 from app.lines.router import router as lines
+from app.lore.router import router as lorebooks
 from app.memory.router import router as memories
 from app.personas.router import router as personas
 from app.reindex import keep_embedded
@@ -38,6 +39,7 @@ log = logging.getLogger("moodline")
 ROUTERS = (
     openai,  # /v1/chat/completions, /v1/models
     characters,  # /api/characters
+    lorebooks,  # /api/lorebooks
     lines,  # /api/characters/{slug}/lines
     transfers,  # /api/sessions/import, /api/sessions/{id}/export
     sessions,  # /api/sessions

@@ -6,7 +6,7 @@ went. Tokens are those of a rule that needs no tokenizer, a quarter of the bytes
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -48,7 +48,7 @@ class Script:
     external: Sequence[str] = ()
     dry_run: Sequence[bool] = ()
     edits: Sequence[Mapping[str, Any]] = ()
-    draws: Sequence[float] = ()
+    draws: Sequence[Sequence[float]] = ()
     fields: Mapping[CardField, str] = field(default_factory=dict)
     trigger: str = "normal"
     greeting: int | None = None
@@ -61,29 +61,36 @@ def replay(script: Script) -> list[dict[str, Any]]:
     """One result per call."""
     books = deepcopy(list(script.books))
     timers, results = script.timers, []
-    given = iter(script.draws)
+    index: Index | None = None
+    given: Iterator[float] = iter(())
     for number, length in enumerate(script.calls):
         for edit in script.edits:
             if edit.get("before_call") == number:
                 _edit(books, edit)
+                index = None
+        index = index or _index(script, books)
+        # Calls beyond the last list go on with what is left of it.
+        given = iter(script.draws[number]) if number < len(script.draws) else given
         draws = Draws(given, seed=script.seed + number)
         dry = number < len(script.dry_run) and bool(script.dry_run[number])
-        got, budget, index = _call(script, books, length, timers, draws, dry_run=dry)
+        got = _call(script, index, length, timers, draws, dry_run=dry)
         timers = got.timers
-        results.append(_result(script, got, budget, index))
+        results.append(_result(script, got, index))
     return results
 
 
-def _call(
-    script: Script, books: Sequence[Mapping[str, Any]], length: int, timers: Timers, draws: Draws, *, dry_run: bool
-) -> tuple[Activation, int, Index]:
-    settings, with_names, strategy = read_settings(script.settings, script.max_context)
+def _index(script: Script, books: Sequence[Mapping[str, Any]]) -> Index:
+    settings, _, strategy = read_settings(script.settings, script.max_context)
     shelf = [Book(_name(book), _source(book), read_entries(book, _name(book))) for book in books]
-    entries = arrange(shelf, strategy)
+    return Index(arrange(shelf, strategy), settings, script.quirks)
+
+
+def _call(script: Script, index: Index, length: int, timers: Timers, draws: Draws, *, dry_run: bool) -> Activation:
+    settings, with_names, _ = read_settings(script.settings, script.max_context)
     messages = script.messages[:length]
     note = [script.note] if script.note_scan and script.note_due else []
     prompts = [*note, *(str(one.get("value", "")) for one in script.injections if one.get("scan"))]
-    external = frozenset(entry.id for entry in entries if entry.uid in set(script.external))
+    external = frozenset(script.external)
     chat = Chat(
         messages=[(str(m.get("name", "")) if with_names else "", str(m.get("mes", ""))) for m in messages],
         prompts=[script.names(prompt) for prompt in prompts if prompt],
@@ -93,13 +100,11 @@ def _call(
         trigger=script.trigger,
         replies=sum(not m.get("is_user") for m in messages),
         greeting=script.greeting,
-        external=external,
+        external=frozenset(entry.id for entry in index.entries if entry.uid in external),
     )
-    index = Index(entries, settings, script.quirks)
-    got = activate(
+    return activate(
         index, chat, settings, measure=quarter_of_bytes, fill=script.names, timers=timers, draws=draws, dry_run=dry_run
     )
-    return got, settings.budget, index
 
 
 def _name(book: Mapping[str, Any]) -> str:
@@ -117,15 +122,14 @@ def _edit(books: Sequence[Mapping[str, Any]], edit: Mapping[str, Any]) -> None:
     uid = str(edit.get("uid"))
     for book in books:
         entries = book["entries"]
-        if uid not in entries:
-            continue
-        if edit.get("delete"):
-            del entries[uid]
-        else:
-            entries[uid].update(edit.get("set") or {})
+        if isinstance(entries, dict) and uid in entries:
+            if edit.get("delete"):
+                del entries[uid]
+            elif isinstance(change := edit.get("set"), Mapping):
+                entries[uid].update(change)
 
 
-def _result(script: Script, got: Activation, budget: int, index: Index) -> dict[str, Any]:
+def _result(script: Script, got: Activation, index: Index) -> dict[str, Any]:
     """An activation in the form of a recorded run, with the verdict on every entry."""
     placed = place(got.fired, script.quirks)
     due = script.note_due or ("note_entries_lost" not in script.quirks and (placed.note_top or placed.note_bottom))
@@ -144,7 +148,7 @@ def _result(script: Script, got: Activation, budget: int, index: Index) -> dict[
             {"depth": slot.depth, "role": ROLES.index(slot.role), "entries": slot.contents} for slot in placed.depths
         ],
         "outletEntries": {name: list(contents) for name, contents in placed.outlets.items()},
-        "budget": budget,
+        "budget": read_settings(script.settings, script.max_context)[0].budget,
         "tokens_used": got.tokens,
         "overflow": got.overflow,
         "draws": [

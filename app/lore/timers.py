@@ -17,7 +17,7 @@ class Timer:
     """An effect from chat length `start` to before length `end`, in messages.
 
     One that is not `protected` goes when the chat is no longer than when it began: the message that began it was taken
-    back. `digest` is the wording of the entry that began it.
+    back. `digest` is the wording of the entry that began it; empty for any.
     """
 
     start: int
@@ -91,7 +91,7 @@ class Clock:
         records = self._records[effect]
         for name, timer in list(records.items()):
             entry = known.get(name)
-            if entry and timer.digest != entry.digest and "edit_changes_hash" in self._quirks:
+            if entry and timer.digest not in ("", entry.digest) and "edit_changes_hash" in self._quirks:
                 entry = None
             if self._length <= timer.start and not timer.protected:
                 del records[name]

@@ -46,7 +46,7 @@ def results(vector: dict[str, Any], quirks: frozenset[Quirk] = SILLYTAVERN) -> l
             external=[str(uid) for uid in vector.get("external", ())],
             dry_run=vector.get("dry_run", ()),
             edits=vector.get("edits", ()),
-            draws=[draw["value"] for call in vector["expected"] for draw in call.get("draws", ())],
+            draws=[[draw["value"] for draw in call.get("draws", ())] for call in vector["expected"]],
             quirks=quirks,
         )
     )
@@ -54,11 +54,16 @@ def results(vector: dict[str, Any], quirks: frozenset[Quirk] = SILLYTAVERN) -> l
 
 def parted(vector: dict[str, Any], quirks: frozenset[Quirk], fields: tuple[str, ...] = WHOLE) -> list[str]:
     """The fields in which ours differs, `call: field`."""
+    return parted_from(vector, results(vector, quirks), fields)
+
+
+def parted_from(vector: dict[str, Any], ours: list[dict[str, Any]], fields: tuple[str, ...]) -> list[str]:
+    """The fields in which these results differ, `call: field`."""
     different = []
-    for number, (got, expected) in enumerate(zip(results(vector, quirks), vector["expected"], strict=True)):
+    for number, (got, expected) in enumerate(zip(ours, vector["expected"], strict=True)):
         for field in fields:
-            ours = _without_digests(got[field]) if field == "timed" else got[field]
-            if field in expected and ours != expected[field]:
+            value = _without_digests(got[field]) if field == "timed" else got[field]
+            if field in expected and value != expected[field]:
                 different.append(f"{number}: {field}")
     return different
 

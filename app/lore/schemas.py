@@ -1,0 +1,87 @@
+"""Bodies of the lorebook routes."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from app.lore.entry import CardField
+from app.text import STORABLE, JsonObject, Text
+
+MAX_CALLS = 64
+Short = Annotated[str, StringConstraints(max_length=500), STORABLE]
+
+
+class Said(BaseModel):
+    """A message of SillyTavern's chat."""
+
+    name: Short = ""
+    is_user: bool = False
+    mes: Text = ""
+
+
+class AuthorNote(BaseModel):
+    """The author's note: `scan`: keys see it; `insert`: it is due on this turn."""
+
+    value: Text = ""
+    scan: bool = False
+    insert: bool = True
+
+
+class Activate(BaseModel):
+    """A run of world info in SillyTavern's terms. A recorded run can be posted as it is; what is no field is ignored.
+
+    `book` or `books` are native world-info documents; a book of `books` may have a `name`, a `source` (`global`,
+    `character`, `chat`) and `also_global`. `settings` are SillyTavern's, `world_info_depth` and so on. `calls` tells
+    how many messages the chat has at each evaluation; without it there is one, at all messages. `timed` are timers to
+    begin with, in the form of the answer. `draws` are numbers in [0, 1), or for each call its numbers, or the draws of
+    an answer; where `expected` has some and `draws` is absent, they are taken from there. `edits` change the book before a
+    call. `compatible`: with all of SillyTavern's peculiarities; without, as turns here do it. `fields` are the parts of
+    the card that entries may match. Tokens are a quarter of a text's bytes.
+    """
+
+    model_config = ConfigDict(
+        extra="ignore",
+        json_schema_extra={
+            "examples": [
+                {
+                    "book": {"entries": {"0": {"uid": 0, "key": ["moat"], "content": "Eels live in the moat."}}},
+                    "settings": {"world_info_depth": 2, "world_info_budget": 25},
+                    "char": "Mara",
+                    "user": "Ana",
+                    "messages": [{"name": "Ana", "is_user": True, "mes": "What lives in the moat?"}],
+                }
+            ]
+        },
+    )
+
+    book: JsonObject | None = None
+    books: list[JsonObject] | None = Field(default=None, max_length=50)
+    settings: JsonObject = {}
+    char: Short = "Character"
+    user: Short = "User"
+    char_file: Short | None = Field(default=None, description="What character filters look at; `char` without it.")
+    char_tags: list[Text] = Field(default=[], max_length=1000)
+    max_context: float = Field(default=8192, ge=0, le=10**9, allow_inf_nan=False)
+    author_note: AuthorNote = AuthorNote()
+    injections: list[JsonObject] = Field(default=[], max_length=100)
+    external: list[int | Text] = Field(default=[], max_length=10_000, description="Uids that were found by meaning.")
+    messages: list[Said] = Field(default=[], max_length=5_000)
+    calls: list[Annotated[int, Field(ge=0)]] | None = Field(default=None, max_length=MAX_CALLS)
+    dry_run: list[bool] = Field(default=[], max_length=MAX_CALLS)
+    edits: list[JsonObject] = Field(default=[], max_length=1000)
+    draws: list[float | JsonObject | list[float | JsonObject]] | None = Field(default=None, max_length=100_000)
+    expected: list[dict[str, Any]] = Field(default=[], description="Of a recorded run: only its draws are looked at.")
+    timed: JsonObject | None = None
+    compatible: bool = True
+    fields: dict[CardField, Text] = {}
+    trigger: Short = "normal"
+    greeting: int | None = None
+    seed: int = Field(default=0, description="Of the draws that follow those given.")
+
+
+class Activated(BaseModel):
+    """What each call came to, in the form of a recorded run's `expected`, with a verdict on every entry."""
+
+    results: list[dict[str, Any]]

@@ -1,0 +1,97 @@
+"""World info over HTTP."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.app.lore.recorded import VECTORS, WHOLE, parted_from, read_vectors
+from tests.app.lore.test_recorded import BEYOND_RE2
+
+BOOK = {
+    "entries": {
+        "0": {"uid": 0, "key": ["moat"], "content": "{{char}} says: eels live in the moat.", "position": 4, "depth": 2},
+        "1": {"uid": 1, "key": ["eels"], "content": "Eels are long.", "position": 1, "sticky": 3},
+        "2": {"uid": 2, "key": ["nothing"], "content": "never", "disable": True},
+    }
+}
+RUN: dict[str, Any] = {
+    "book": BOOK,
+    "settings": {"world_info_depth": 1, "world_info_recursive": True, "world_info_budget": 50},
+    "char": "Mara",
+    "user": "Ana",
+    "messages": [
+        {"name": "Ana", "is_user": True, "mes": "What lives in the moat?"},
+        {"name": "Mara", "is_user": False, "mes": "Guess."},
+    ],
+}
+
+
+async def run(client: httpx.AsyncClient, **changes: Any) -> list[dict[str, Any]]:
+    answer = await client.post("/api/lorebooks/activate", json=RUN | changes)
+    assert answer.status_code == 200, answer.text
+    results: list[dict[str, Any]] = answer.json()["results"]
+    return results
+
+
+async def test_a_posted_book_is_run_call_by_call_with_a_verdict_on_every_entry(client: httpx.AsyncClient) -> None:
+    first, second = await run(client, calls=[1, 2])
+    assert first["activated"] == [0, 1]
+    assert first["WIDepthEntries"] == [{"depth": 2, "role": 0, "entries": ["Mara says: eels live in the moat."]}]
+    assert first["worldInfoAfter"] == "Eels are long."
+    assert {verdict["uid"]: (verdict["fired"], verdict["reason"]) for verdict in first["verdicts"]} == {
+        **{0: (True, "key"), 1: (True, "key")},
+        2: (False, "disabled"),
+    }
+    assert first["timed"]["sticky"]["book.1"]["end"] == 4
+    assert second["activated"] == [1]
+
+
+async def test_timers_of_an_answer_can_be_posted_again(client: httpx.AsyncClient) -> None:
+    timed = (await run(client, calls=[1]))[0]["timed"]
+    assert (await run(client, calls=[2], timed=timed))[0]["activated"] == [1]
+    assert (await run(client, calls=[2]))[0]["activated"] == []
+
+
+async def test_draws_can_be_numbers_lists_or_those_of_an_answer(client: httpx.AsyncClient) -> None:
+    book = {"entries": {str(n): {"uid": n, "constant": True, "content": "x", "group": "g"} for n in (0, 1)}}
+    for draws in ([0.2, 0.9], [[0.2], [0.9]], [[{"value": 0.2, "kind": "group"}], [{"value": 0.9}]]):
+        first, second = await run(client, book=book, calls=[1, 1], draws=draws)
+        assert (first["activated"], second["activated"]) == ([0], [1])
+    again = await run(client, book=book, calls=[1, 1], expected=[first, second])
+    assert [call["activated"] for call in again] == [[0], [1]]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *({"book": None}, {"book": {"entries": 3}}, {"draws": [1.5]}, {"timed": {"sticky": {"a": 1}}}, {"calls": [-1]}),
+        {"calls": [1] * 65},
+    ],
+)
+async def test_what_can_not_be_read_is_refused(client: httpx.AsyncClient, change: dict[str, Any]) -> None:
+    answer = await client.post("/api/lorebooks/activate", json=RUN | change)
+    assert answer.status_code == 422
+
+
+async def test_whatever_stands_in_fields_of_a_book_is_answered(client: httpx.AsyncClient) -> None:
+    strange = {"uid": "x\ud800", "key": [1, "moat"], "content": None, "order": "high", "position": -1, "depth": 1e99}
+    answer = await client.post(
+        "/api/lorebooks/activate",
+        content=json.dumps(RUN | {"book": {"entries": {"0": strange}}}),
+        headers={"content-type": "application/json"},
+    )
+    assert answer.status_code == 200
+
+
+@pytest.mark.skipif(not VECTORS.is_file(), reason=f"needs the recorded runs at {VECTORS} (set MOODLINE_BENCH_DATA)")
+async def test_recorded_runs_can_be_posted_as_they_are(client: httpx.AsyncClient) -> None:
+    vectors = [v for v in read_vectors()[::9] if v["id"] not in BEYOND_RE2]
+    assert any("draws" in call for vector in vectors for call in vector["expected"])
+    for vector in vectors:
+        answer = await client.post("/api/lorebooks/activate", json=vector)
+        assert answer.status_code == 200, vector["id"]
+        assert parted_from(vector, answer.json()["results"], WHOLE) == [], vector["id"]
