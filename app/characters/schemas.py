@@ -8,8 +8,9 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from app.body import WHOLE, Body
+from app.lore.entry import DEPTH, CardField, Position, Role, Trigger
 from app.settings import Strategy
-from app.text import STORABLE
+from app.text import STORABLE, JsonObject
 from models.scene import Language
 
 Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,78}[a-z0-9])?$")]
@@ -76,8 +77,23 @@ class BondRules(Body):
         return self
 
 
+class OnlyFor(Body):
+    """Slugs and tags of the characters that an entry is for; with `exclude`, of those that it is not for."""
+
+    exclude: bool = False
+    names: list[Key] = Field(default=[], max_length=200)
+    tags: list[Key] = Field(default=[], max_length=200)
+
+
+Messages = Annotated[int, Field(ge=0, le=10**9), WHOLE]
+
+
 class LoreEntryIn(Body):
-    """World info: `content` is told to the language model when one of `keys` was said, or always if `constant`."""
+    """World info: `content` is told to the language model when one of `keys` was said, or always if `constant`.
+
+    `order` places it (larger is nearer the end), `priority` decides who keeps its place in a short budget. `sticky`,
+    `cooldown` and `delay` are messages; `probability` is per cent. See `docs/lore.md`.
+    """
 
     name: Annotated[str, StringConstraints(max_length=200), STORABLE] = ""
     keys: list[Key] = Field(default=[], max_length=200)
@@ -86,10 +102,48 @@ class LoreEntryIn(Body):
     content: Annotated[str, StringConstraints(max_length=20_000), STORABLE]
     constant: bool = False
     enabled: bool = True
-    order: Annotated[int, WHOLE] = 100
+    selective: bool = Field(default=True, description="Whether secondary keys are looked at.")
+    order: Annotated[int, Field(ge=-(10**9), le=10**9), WHOLE] = 100
+    priority: Annotated[int, Field(ge=-(10**9), le=10**9), WHOLE] | None = None
+    position: Position = "after"
+    depth: Annotated[int, Field(ge=0, le=10_000), WHOLE] | None = DEPTH
+    role: Role = "system"
+    outlet: Annotated[str, StringConstraints(max_length=200), STORABLE] = ""
     scan_depth: Annotated[int, Field(ge=0, le=1000), WHOLE] | None = None
     case_sensitive: bool | None = None
     whole_words: bool | None = None
+    ignore_budget: bool = False
+    probability: Annotated[float, Field(ge=0, le=100)] = 100
+    group: Annotated[str, StringConstraints(max_length=500), STORABLE] = ""
+    group_override: bool = False
+    group_weight: Annotated[float, Field(ge=0, le=10**6)] = 100
+    group_scoring: bool | None = None
+    exclude_recursion: bool = False
+    prevent_recursion: bool = False
+    delay_until_recursion: Annotated[int, Field(ge=0, le=1000), WHOLE] = 0
+    sticky: Messages = 0
+    cooldown: Messages = 0
+    delay: Messages = 0
+    match: list[CardField] = Field(default=[], max_length=6)
+    triggers: list[Trigger] = Field(default=[], max_length=6)
+    vectorized: bool = False
+    only_for: OnlyFor | None = None
+    extra: JsonObject = Field(default={}, description="What only other programs know; it is kept and given back.")
+
+
+class LoreSettings(Body):
+    """How a lorebook is read: how many messages keys are looked for in, and whether what speaks calls other entries.
+
+    `min_activations` reads further back, at most `max_depth` messages (0: all), until so many entries speak.
+    """
+
+    scan_depth: Annotated[int, Field(ge=0, le=1000), WHOLE] = 4
+    case_sensitive: bool = False
+    whole_words: bool = False
+    recursive: bool = False
+    group_scoring: bool = False
+    min_activations: Annotated[int, Field(ge=0, le=1000), WHOLE] = 0
+    max_depth: Annotated[int, Field(ge=0, le=1000), WHOLE] = 0
 
 
 class CharacterFields(Body):
@@ -104,6 +158,7 @@ class CharacterFields(Body):
     alternate_greetings: list[Prose] = Field(default=[], max_length=50)
     stages: list[Stage] = Field(default=[], max_length=20)
     bond: BondRules = BondRules()
+    lore_settings: LoreSettings = LoreSettings()
     tags: list[Name] = Field(default=[], max_length=100)
     creator_notes: Prose = ""
     strategy: Strategy | None = None

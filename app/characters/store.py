@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from sqlalchemy import Select, and_, case, func, or_, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -12,7 +10,6 @@ from app.auth import Caller
 from app.characters.schemas import CharacterCreate, CharacterFields, LoreEntryIn
 from app.errors import Conflict, Forbidden, NotFound
 from app.etag import check_revision
-from app.lore.entry import Entry
 from app.tables import SHARED, Character, CharacterRevision, Line, LoreEntry, now
 
 
@@ -132,20 +129,6 @@ def replace_lore(db: AsyncSession, character: Character, entries: list[LoreEntry
     """Add lore entries in their order; the caller has removed earlier ones."""
     for place, entry in enumerate(entries):
         db.add(LoreEntry(character_id=character.id, place=place, document=entry.model_dump()))
-
-
-async def lore_of(db: AsyncSession, character_id: str) -> tuple[Entry, ...]:
-    """A character's lorebook."""
-    rows = await db.scalars(
-        select(LoreEntry).where(LoreEntry.character_id == character_id).order_by(LoreEntry.place, LoreEntry.id)
-    )
-    return tuple(lore_entry(str(row.id), row.document) for row in rows)
-
-
-def lore_entry(uid: str, document: dict[str, Any]) -> Entry:
-    """The entry of a stored document."""
-    tuples = {key: tuple(document.get(key, ())) for key in ("keys", "secondary_keys")}
-    return Entry(uid=uid, **{**document, **tuples})
 
 
 async def line_counts(db: AsyncSession, ids: list[str]) -> dict[str, int]:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from app.auth import Caller
 from app.bond.store import BondState
 from app.characters.schemas import CharacterFields, Stage
-from app.lore.entry import Entry
+from app.lore.books import Books
+from app.lore.chance import Draw
 from app.lore.fate import Fate
-from app.lore.index import Index
+from app.lore.timers import Timers
 from app.personas.store import Who
 from app.sessions.store import Place, Scope
 from app.settings import Layout, Strategy
@@ -64,15 +64,6 @@ class Ask:
 
 
 @dataclass(frozen=True, slots=True)
-class Lorebook:
-    """The books of a turn: what names them and their revisions, and their index, or their entries to make it of."""
-
-    key: Hashable
-    index: Index | None
-    entries: tuple[Entry, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class Known:
     """What the database says at the start of a turn. The stamps tell whether the indexes are up to date.
 
@@ -90,7 +81,8 @@ class Known:
     bond: BondState
     stage: Stage | None
     who: Who | None
-    lorebook: Lorebook
+    lorebooks: Books
+    lore_timers: Timers
     lines: Stamp
     memories: Stamp
 
@@ -121,10 +113,12 @@ class Recalled:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """Lore for the scene, and the fate of every entry."""
+    """Lore for the scene, the fate of every entry, what was drawn, and the timers that run on after this turn."""
 
     told: tuple[Lore, ...]
     fates: tuple[Fate, ...]
+    draws: tuple[Draw, ...]
+    timers: Timers
 
 
 @dataclass(frozen=True, slots=True)

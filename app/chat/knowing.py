@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Sequence
+from dataclasses import replace
 
 from app.characters.macros import fill_names
 from app.chat.ask import Ask, Known, Told
 from app.chat.setting import Opening
 from app.lore.book import Activation, activate
+from app.lore.books import make_index
 from app.lore.chance import Draws
-from app.lore.entry import DEFAULTS, Entry, Settings
+from app.lore.entry import CardField, Settings
 from app.lore.index import Index
 from app.lore.judge import Chat
-from app.lore.quirks import OURS
+from app.lore.timers import NO_TIMERS
 from app.services import Services
 from models.prompt import SHARES, room_of
 from models.scene import Lore, Scene
@@ -27,37 +28,61 @@ async def know(services: Services, ask: Ask, known: Known, opening: Opening) -> 
     """The lore that the last messages call for."""
     index = await _index(services, known)
     if not index.items:
-        return Told((), ())
+        return Told((), (), (), NO_TIMERS)
     scene = opening.scene
     budget = int(room_of(scene, opening.budget, opening.counts.__getitem__)[0] * SHARES["lore"])
-    settings = Settings(scan_depth=DEFAULTS.scan_depth, budget=budget)
-    got = await _activate(services, index, _chat(ask, known, scene), settings, opening)
-    return Told(tuple(Lore(entry.content, entry.constant) for entry in got.fired), got.fates)
+    settings = replace(known.lorebooks.settings, budget=budget)
+    got = await _activate(services, index, known, _chat(ask, known, scene), settings, opening)
+    told = tuple(Lore(entry.content, entry.constant) for entry in got.fired if entry.content)
+    return Told(told, got.fates, got.draws, got.timers)
 
 
 async def _index(services: Services, known: Known) -> Index:
-    book = known.lorebook
-    if book.index is not None:
-        return book.index
-    return await asyncio.to_thread(services.lore.add, book.key, book.entries, _make)
-
-
-def _make(entries: Sequence[Entry]) -> Index:
-    ordered = sorted(entries, key=lambda entry: -entry.order)
-    return Index(ordered, DEFAULTS, OURS)
+    books = known.lorebooks
+    if books.index is not None:
+        return books.index
+    return await asyncio.to_thread(services.lore.add, books.key, lambda: make_index(books.shelf))
 
 
 def _chat(ask: Ask, known: Known, scene: Scene) -> Chat:
-    replies = sum(message.role == "assistant" for message in known.place.history)
+    fields: dict[CardField, str] = {
+        "persona": scene.persona,
+        "scenario": scene.scenario,
+        "user_persona": scene.user_persona,
+        "creator_notes": known.character.creator_notes,
+    }
     return Chat(
         messages=[(scene.character if m.role == "assistant" else scene.user, m.content) for m in scene.history],
+        fields=fields,
         card=ask.slug,
         tags=known.character.tags,
-        replies=replies,
+        triggers=_triggers(ask, known),
+        replies=sum(message.role == "assistant" for message in known.place.history),
+        greeting=_greeting(known),
     )
 
 
-async def _activate(services: Services, index: Index, chat: Chat, settings: Settings, opening: Opening) -> Activation:
+def _triggers(ask: Ask, known: Known) -> tuple[str, ...]:
+    """What kind of turn it is, in SillyTavern's terms; a reply tried again is both a swipe and a regeneration."""
+    if ask.as_user:
+        return ("impersonate",)
+    if ask.begun:
+        return ("continue",)
+    return ("swipe", "regenerate") if known.place.stored == len(known.place.history) else ("normal",)
+
+
+def _greeting(known: Known) -> int | None:
+    """The number of the greeting that the talk began with: 0 the first, then the alternate ones."""
+    first, character = known.place.history[0], known.character
+    greetings = (character.greeting, *character.alternate_greetings)
+    texts = [fill_names(text, character.name, known.scope.user).strip() for text in greetings]
+    said = first.content.strip()
+    return texts.index(said) if first.role == "assistant" and said in texts else None
+
+
+async def _activate(
+    services: Services, index: Index, known: Known, chat: Chat, settings: Settings, opening: Opening
+) -> Activation:
     """Only what comes to the budget is worth counting, so the books are read again once that is counted."""
     scene, seed = opening.scene, secrets.randbits(32)
     for _ in range(_ROUNDS):
@@ -76,7 +101,9 @@ async def _activate(services: Services, index: Index, chat: Chat, settings: Sett
             settings,
             measure=measure,
             fill=lambda text: fill_names(text, scene.character, scene.user),
+            timers=known.lore_timers,
             draws=Draws(seed=seed),
+            length=len(known.place.history),
         )
         if not unknown:
             break

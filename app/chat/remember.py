@@ -18,13 +18,15 @@ from app.chat.resolve import in_scope
 from app.chat.speak import Speech
 from app.chat.trace import explain
 from app.errors import NotFound
+from app.lore.replay import write_timers
+from app.lore.timers import NO_TIMERS
 from app.memory.formation import exchange, importance, memory_terms
 from app.memory.store import current_text, outdated
 from app.memory.waiting import form_missing
 from app.services import Services
 from app.sessions.settle import settle
 from app.sessions.store import append, child, original, read_branch
-from app.tables import Bond, Memory, Session, Trace, now
+from app.tables import Bond, LoreTimers, Memory, Session, Trace, now
 from app.tables import Message as Stored
 from models.scene import Message
 from retrieval.context import in_context
@@ -93,6 +95,8 @@ async def _grow(db: AsyncSession, turn: Turn, session: Session, speeches: Sequen
         answers.append(answer)
     db.add_all(answers)
     await db.flush()
+    if turn.lore.timers != NO_TIMERS or turn.known.lore_timers != NO_TIMERS:
+        db.add_all(LoreTimers(message_id=answer.id, document=write_timers(turn.lore.timers)) for answer in answers)
     return Grown(fresh, said, answers)
 
 

@@ -8,9 +8,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.bond.rules import rules_of
 from app.bond.store import BondState, bond_on, read_bond
 from app.characters.schemas import CharacterFields, Stage
-from app.characters.store import find, lore_of
-from app.chat.ask import Ask, Known, Lorebook
+from app.characters.store import find
+from app.chat.ask import Ask, Known
 from app.errors import BadRequest
+from app.lore.books import books_of
+from app.lore.kept import read_timers_of
 from app.personas.store import Who, who
 from app.services import Services
 from app.sessions.locate import locate, place_below
@@ -44,17 +46,11 @@ async def resolve(services: Services, ask: Ask) -> Known:
             bond=bond,
             stage=_stage(ask, bond, character),
             who=persona,
-            lorebook=await _lorebook(services, db, row),
+            lorebooks=await books_of(db, services.lore, scope.owner, scope.user, row),
+            lore_timers=await read_timers_of(db, place.ids),
             lines=await _line_stamp(db, row, encoder),
             memories=await _memory_stamp(db, scope, bond.memory_revision, encoder),
         )
-
-
-async def _lorebook(services: Services, db: AsyncSession, character: Character) -> Lorebook:
-    """The character's lore; its rows are read only where no index of this revision is kept."""
-    key = character.id, character.revision
-    index = services.lore.get(key)
-    return Lorebook(key, index, () if index else await lore_of(db, character.id))
 
 
 async def _place(db: AsyncSession, scope: Scope, ask: Ask, character: CharacterFields, persona: Who | None) -> Place:

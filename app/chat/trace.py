@@ -46,6 +46,7 @@ def explain(
         "lines": list(turn.recalled.considered_lines),
         "memories": list(turn.recalled.considered_memories),
         "lore": [asdict(fate) for fate in turn.lore.fates],
+        "lore_draws": [asdict(draw) for draw in turn.lore.draws],
         "ledger": [asdict(section) for section in turn.prompt.ledger],
         "budget": {"prompt": ask.budget, "window": ask.window, "used": turn.prompt.tokens},
         "prompt": [asdict(message) for message in turn.prompt.messages],

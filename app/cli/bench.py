@@ -135,6 +135,30 @@ def bench_mood(
     run(data)
 
 
+@bench.command("lore")
+def bench_lore(
+    entries: Annotated[str, typer.Option(help="Entries of the books, with commas between.")] = "100,1000,5000",
+    regex: Annotated[str, typer.Option(help="Per cent of regular expressions, with commas between.")] = "0,40,100",
+    messages: Annotated[int, typer.Option(min=1, max=1000, help="Messages that keys are looked for in.")] = 50,
+    times: Annotated[int, typer.Option(min=1, help="Activations of each book.")] = 20,
+) -> None:
+    """What activating a lorebook costs, by its size and its share of regular expressions.
+
+    Systems: `moodline`, and `naive`, which looks for every key by itself. Example:
+    `moodline bench lore --entries 5000 --regex 40`.
+    """
+    try:
+        sizes = [int(count) for count in entries.split(",")]
+        shares = [float(share) / 100 for share in regex.split(",")]
+    except ValueError:
+        sizes, shares = [], []
+    if not sizes or min(sizes) < 1 or not all(0 <= share <= 1 for share in shares):
+        raise typer.BadParameter("give numbers with commas between: entries above 0, per cent from 0 to 100")
+    from app.bench.lore import run
+
+    run(sizes, shares, messages, times)
+
+
 @bench.command("door")
 def bench_door(
     streams: Annotated[str, typer.Option(help="Clients at once, with commas between.")] = "1,16,64,256",

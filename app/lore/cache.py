@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable
 
-from app.lore.entry import Entry
 from app.lore.index import Index
 
 MAX_ENTRIES = 50_000
@@ -28,9 +27,9 @@ class IndexCache:
                 self._kept.move_to_end(key)
             return self._kept.get(key)
 
-    def add(self, key: Hashable, entries: Sequence[Entry], make: Callable[[Sequence[Entry]], Index]) -> Index:
+    def add(self, key: Hashable, make: Callable[[], Index]) -> Index:
         """Make an index and keep it; the least recently used go."""
-        index = make(entries)
+        index = make()
         with self._lock:
             if key not in self._kept:
                 self._kept[key] = index

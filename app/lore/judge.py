@@ -21,8 +21,9 @@ class Chat:
 
     `messages` are (speaker, text), oldest first; keys see `speaker: text`, or the text alone if the speaker is empty.
     `prompts` are scanned with them. `fields` are parts of the card that entries may ask to be matched. `card` and
-    `tags` are what character filters look at. `replies` is how many of the messages are the character's, `greeting` the
-    number of the first message among the card's. `external` are ids of entries that were found by meaning.
+    `tags` are what character filters look at. `triggers` say what kind of turn it is. `replies` is how many of the
+    messages are the character's, `greeting` the number of the first message among the card's. `external` are ids of
+    entries that were found by meaning.
     """
 
     messages: Sequence[tuple[str, str]]
@@ -30,7 +31,7 @@ class Chat:
     fields: Mapping[CardField, str] = field(default_factory=dict)
     card: str = ""
     tags: Sequence[str] = ()
-    trigger: str = "normal"
+    triggers: Sequence[str] = ("normal",)
     replies: int = 0
     greeting: int | None = None
     external: frozenset[str] = frozenset()
@@ -117,7 +118,7 @@ class Judge:
         entry = item.entry
         ruled = (
             (not entry.enabled, "disabled"),
-            (bool(entry.triggers) and self._chat.trigger not in entry.triggers, "trigger"),
+            (bool(entry.triggers) and not set(self._chat.triggers).intersection(entry.triggers), "trigger"),
         )
         timed = (
             (self._clock.is_delayed(entry), "delay"),

@@ -10,19 +10,16 @@ from app.errors import Unprocessable
 from app.lore.native import read_entries
 from app.lore.quirks import OURS, SILLYTAVERN
 from app.lore.replay import Script, read_timers
-from app.lore.schemas import Activate
+from app.lore.schemas import Run
 from app.lore.timers import NO_TIMERS
 
 
-def read_script(body: Activate) -> Script:
+def read_script(body: Run, books: Sequence[Mapping[str, Any]]) -> Script:
     """What is to be run.
 
     Raises:
-        Unprocessable: there is no book, or a book, the draws or the timers can't be read.
+        Unprocessable: a book, the draws or the timers can't be read.
     """
-    books = body.books if body.books is not None else [body.book] if body.book is not None else None
-    if books is None:
-        raise Unprocessable("Give a `book`, or `books`.", param="book")
     try:
         for book in books:
             read_entries(book)
@@ -56,7 +53,7 @@ def read_script(body: Activate) -> Script:
     )
 
 
-def _draws(body: Activate) -> list[list[float]]:
+def _draws(body: Run) -> list[list[float]]:
     """The numbers of each call; numbers alone go from one call to the next."""
     given: Sequence[Any] = [call.get("draws") or [] for call in body.expected] if body.draws is None else body.draws
     if all(isinstance(one, list) for one in given):

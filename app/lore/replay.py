@@ -97,7 +97,7 @@ def _call(script: Script, index: Index, length: int, timers: Timers, draws: Draw
         fields=script.fields,
         card=script.card,
         tags=script.tags,
-        trigger=script.trigger,
+        triggers=(script.trigger,),
         replies=sum(not m.get("is_user") for m in messages),
         greeting=script.greeting,
         external=frozenset(entry.id for entry in index.entries if entry.uid in external),

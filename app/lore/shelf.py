@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from app.lore.entry import Entry, Source, Strategy, uid_rank
+from app.lore.entry import Entry, Source, Strategy
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,10 +18,10 @@ class Book:
 
 
 def arrange(books: Iterable[Book], strategy: Strategy = "character_first") -> tuple[Entry, ...]:
-    """The entries of all books in the order in which they are tried: descending `order`, ties by book, then by uid."""
+    """The entries of all books in the order they are tried in: descending `order`, ties by book, then as given."""
     by_source: dict[Source, list[Entry]] = {"global": [], "character": [], "chat": []}
     for book in books:
-        by_source[book.source] += sorted(book.entries, key=lambda entry: uid_rank(entry.uid))
+        by_source[book.source] += book.entries
     world, own, chat = (_sorted(by_source[source]) for source in ("global", "character", "chat"))
     if strategy == "evenly":
         return (*chat, *_sorted((*world, *own)))

@@ -18,6 +18,7 @@ from app.tables.columns import (
     now,
 )
 from app.tables.keys import ApiKey
+from app.tables.lore import Lorebook, LorebookEntry, LoreTimers
 from app.tables.memories import Bond, BondEvent, Memory, Persona
 from app.tables.sessions import Message, Session
 from app.tables.turns import KeyedCall, Trace, TurnRecord
@@ -40,6 +41,9 @@ __all__ = [
     "Line",
     "LineImport",
     "LoreEntry",
+    "LoreTimers",
+    "Lorebook",
+    "LorebookEntry",
     "Memory",
     "Message",
     "Moment",

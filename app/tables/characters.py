@@ -78,7 +78,7 @@ class Line(Base):
 
 
 class LoreEntry(Base):
-    """One world-info entry of a character; `document` holds the fields of `app.lore.book.Entry`."""
+    """One world-info entry of a character; `document` holds the fields of `app.lore.entry.Entry`."""
 
     __tablename__ = "lore_entries"
     id: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=True)

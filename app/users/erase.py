@@ -18,7 +18,7 @@ from app.db import Database
 from app.services import Services
 from app.sessions.removal import STEP, remove_some
 from app.sessions.store import Scope
-from app.tables import Bond, BondEvent, Memory, Persona, Session
+from app.tables import Bond, BondEvent, Lorebook, Memory, Persona, Session
 
 log = logging.getLogger("moodline")
 
@@ -73,12 +73,9 @@ async def _remove_the_rest(db: AsyncSession, owner: str, user: str) -> tuple[Cou
         for remove in (_some_of_a_session, _some_memories):
             while gone := await remove(db, scope):
                 removed.update(gone)
-    events = await db.execute(delete(BondEvent).where(BondEvent.owner == owner, BondEvent.user == user))
-    removed["bond_events"] += events.rowcount  # type: ignore[attr-defined]
-    personas = await db.execute(delete(Persona).where(Persona.owner == owner, Persona.user == user))
-    removed["personas"] += personas.rowcount  # type: ignore[attr-defined]
-    bonds = await db.execute(delete(Bond).where(Bond.owner == owner, Bond.user == user))
-    removed["bonds"] += bonds.rowcount  # type: ignore[attr-defined]
+    for table in (BondEvent, Persona, Bond, Lorebook):
+        rows = await db.execute(delete(table).where(table.owner == owner, table.user == user))
+        removed[table.__tablename__] += rows.rowcount  # type: ignore[attr-defined]
     removed["keyed_calls"] += await keyed.forget(db, owner)
     return removed, scopes
 
@@ -119,7 +116,10 @@ async def _leave_no_log(db: Database) -> None:
             else:
                 await connection.execution_options(isolation_level="AUTOCOMMIT")
                 await connection.execute(
-                    text("VACUUM messages, memories, sessions, traces, bonds, bond_events, turns, keyed_calls")
+                    text(
+                        "VACUUM messages, memories, sessions, traces, bonds, bond_events, turns, keyed_calls, "
+                        "lorebooks, lorebook_entries"
+                    )
                 )
     except SQLAlchemyError as error:
         log.warning("what was erased is gone, but its pages could not be cleared now: %s", error)

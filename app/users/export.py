@@ -1,9 +1,9 @@
 """All that is kept of one user, as lines of JSON.
 
 Every line has a `kind`: `export`, then `character` for each that the user has talked with, `persona`, `bond`,
-`bond_event`, `memory`, each `session` followed by its `message`s and `trace`s, `turn`, and `end` with the counts, so
-that a file that was cut off can be told from a whole one. Vectors and hashed words are left out: they are made of the
-texts.
+`bond_event`, `memory`, each `session` followed by its `message`s and `trace`s, `turn`, each `lorebook` for the user
+alone with its `lorebook_entry`s, and `end` with the counts, so that a file that was cut off can be told from a whole
+one. Vectors and hashed words are left out: they are made of the texts.
 """
 
 from __future__ import annotations
@@ -20,7 +20,21 @@ from sqlalchemy import ColumnElement, Select, and_, or_, select
 from sqlalchemy.orm import InstrumentedAttribute
 
 from app.db import Database
-from app.tables import Bond, BondEvent, Character, Floats, Memory, Message, Persona, Session, Trace, TurnRecord, now
+from app.tables import (
+    Bond,
+    BondEvent,
+    Character,
+    Floats,
+    Lorebook,
+    LorebookEntry,
+    Memory,
+    Message,
+    Persona,
+    Session,
+    Trace,
+    TurnRecord,
+    now,
+)
 from app.version import VERSION
 from retrieval.emotion import EMOTIONS
 
@@ -58,6 +72,12 @@ async def _lines(db: Database, owner: str, user: str) -> AsyncIterator[Line]:
     mine = [TurnRecord.owner == owner, TurnRecord.user == user]
     async for line in _rows(db, "turn", TurnRecord, mine, [TurnRecord.id]):
         yield line
+    mine = [Lorebook.owner == owner, Lorebook.user == user]
+    async for book in _rows(db, "lorebook", Lorebook, mine, [Lorebook.id]):
+        yield book
+        mine = [LorebookEntry.lorebook_id == book["id"]]
+        async for line in _rows(db, "lorebook_entry", LorebookEntry, mine, [LorebookEntry.id]):
+            yield line
 
 
 async def _characters(db: Database, owner: str, user: str) -> dict[str, str]:

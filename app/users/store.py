@@ -8,16 +8,17 @@ from sqlalchemy import ColumnElement, func, select, union
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.errors import NotFound
-from app.tables import Bond, Memory, Message, Persona, Session, TurnRecord
+from app.tables import Bond, Lorebook, Memory, Message, Persona, Session, TurnRecord
 from app.users.schemas import UserOut
 
-OWNED = (Session, Memory, Bond, Persona, TurnRecord)
+OWNED = (Session, Memory, Bond, Persona, TurnRecord, Lorebook)
 """Tables that name a user."""
 
 
 async def list_users(db: AsyncSession, owner: str, *, limit: int, after: str | None = None) -> list[UserOut]:
     """An owner's users in the order of their names."""
-    names = union(*(select(table.user).where(table.owner == owner) for table in OWNED)).subquery()
+    named = (select(table.user).where(table.owner == owner, table.user.is_not(None)) for table in OWNED)
+    names = union(*named).subquery()
     query = select(names.c.user).order_by(names.c.user).limit(limit)
     if after is not None:
         query = query.where(names.c.user > after)

@@ -31,6 +31,15 @@ REQUESTS: dict[str, list[dict[str, Any]]] = {
     ],
     "characters_change": [{"json": {"name": "Stolen", "persona": "Stolen."}}],
     "characters_change_lore": [{"json": []}],
+    "lorebooks_create": [{"json": {"name": "Stolen", "character": "{slug}"}}],
+    "lorebooks_list_lorebooks": [{}, {"params": {"user": "{user}"}}],
+    "lorebooks_import_book": [{"params": {"character": "{slug}"}, "json": {"entries": {}}}],
+    "lorebooks_replace": [{"json": {"name": "Stolen"}}, {"json": {"name": "Stolen", "character": "{slug}"}}],
+    "lorebooks_change": [{"json": {"name": "Stolen"}}],
+    "lorebooks_try_stored": [{"json": {}}],
+    "lorebooks_add_entries": [{"json": [{"content": "Stolen."}]}],
+    "lorebooks_order_entries": [{"json": {"ids": ["{entry_id}"]}}],
+    "lorebooks_change_entry": [{"json": {"content": "Stolen."}}],
     "lines_upload": [{"content": LINES}],
     "lines_delete_lines": [{}, {"params": {"import_id": "{import_id}"}}],
     "sessions_create": [{"json": {"character": "{slug}", "user": "same"}}],
@@ -68,6 +77,8 @@ NOBODY: Ids = {
     "slug": "nobody",
     "name": "char/nobody",
     "import_id": "0" * 32,
+    "lorebook_id": "0" * 32,
+    "entry_id": "987654321",
     "line_id": "987654321",
     "memory_id": "987654321",
     "event_id": "987654321",
@@ -153,7 +164,11 @@ async def world(http: httpx.AsyncClient, engine: ScriptedEngine, mira: dict[str,
     session = turn.headers["x-session-id"]
     gift = await http.post("/api/bonds/mira/events?user=same", json={"name": "gift", "changes": {"affinity": 9}})
     persona = await http.post("/api/personas?user=same", json={"name": "Ana", "text": "Has a cat, Pickle."})
+    book = (await http.post("/api/lorebooks", json={"name": "Pickle", "entries": [{"content": "x"}]})).json()
+    entries = (await http.get(f"/api/lorebooks/{book['id']}/entries")).json()
     return {
+        "lorebook_id": book["id"],
+        "entry_id": entries[0]["id"],
         "user": "same",
         "slug": "mira",
         "name": "char/mira",
@@ -292,7 +307,9 @@ async def test_the_owner_itself_is_let_in_by_every_one_of_those_routes(
 async def test_lists_hold_only_ones_own(
     document: dict[str, Any], ana: httpx.AsyncClient, bo: httpx.AsyncClient, ids: Ids
 ) -> None:
-    theirs = {value for name, value in ids.items() if name not in ("line_id", "memory_id", "event_id")} | {"Pickle"}
+    theirs = {value for name, value in ids.items() if name not in ("line_id", "memory_id", "event_id", "entry_id")} | {
+        "Pickle"
+    }
     lists = [
         path
         for path, methods in document["paths"].items()

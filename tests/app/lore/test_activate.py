@@ -16,6 +16,7 @@ from app.lore.entry import CharacterFilter, Entry, Settings
 from app.lore.fate import Fate
 from app.lore.index import Index
 from app.lore.judge import Chat
+from app.lore.native import read_entries, write_entry
 from app.lore.quirks import OURS, SILLYTAVERN, Quirk
 from app.lore.shelf import Book, arrange
 from app.lore.timers import NO_TIMERS, Timers
@@ -195,7 +196,7 @@ def test_parts_of_the_card_are_matched_only_by_entries_that_ask_for_them() -> No
 
 def test_an_entry_speaks_only_in_the_kinds_of_turn_that_it_names() -> None:
     entry = Entry("1", "", constant=True, triggers=("continue", "quiet"))
-    assert fate(entry, chat=Chat((), trigger="continue")).fired
+    assert fate(entry, chat=Chat((), triggers=("continue",))).fired
     assert fate(entry).reason == "trigger"
 
 
@@ -459,7 +460,8 @@ def test_whatever_comes_in_the_budget_holds_and_neither_chance_nor_insertion_cha
     entries: list[Entry], messages: list[tuple[str, str]], settings: Settings, quirks: frozenset[Quirk], shuffler: Any
 ) -> None:
     def once(given: list[Entry]) -> Activation:
-        index = Index(arrange([Book("book", "global", given)]), settings, quirks)
+        read_again = read_entries({"entries": {entry.uid: write_entry(entry, int(entry.uid)) for entry in given}})
+        index = Index(arrange([Book("book", "global", read_again)]), settings, quirks)
         return activate(index, Chat(messages), settings, draws=Draws(seed=7))
 
     got = once(entries)

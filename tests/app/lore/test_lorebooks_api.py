@@ -95,3 +95,78 @@ async def test_recorded_runs_can_be_posted_as_they_are(client: httpx.AsyncClient
         answer = await client.post("/api/lorebooks/activate", json=vector)
         assert answer.status_code == 200, vector["id"]
         assert parted_from(vector, answer.json()["results"], WHOLE) == [], vector["id"]
+
+
+# Stored lorebooks
+
+HARBOUR: dict[str, Any] = {
+    "name": "Harbour",
+    "settings": {"recursive": True},
+    "entries": [
+        {"name": "moat", "keys": ["moat"], "content": "Eels live in the moat."},
+        {"name": "eels", "keys": ["eels"], "content": "Eels are long."},
+    ],
+}
+ANY = {"If-Match": "*"}
+
+
+async def test_a_lorebook_is_made_read_changed_and_taken_away(client: httpx.AsyncClient) -> None:
+    made = await client.post("/api/lorebooks", json=HARBOUR)
+    assert made.status_code == 201, made.text
+    book = made.json()
+    url = f"/api/lorebooks/{book['id']}"
+    assert (book["entries"], book["revision"], book["settings"]["recursive"], book["shared"]) == (2, 1, True, False)
+    assert (await client.get("/api/lorebooks")).json()["items"] == [book] == [(await client.get(url)).json()]
+    assert (await client.patch(url, json={"name": "Port"})).status_code == 428
+    changed = await client.patch(
+        url, json={"name": "Port", "enabled": False}, headers={"If-Match": made.headers["etag"]}
+    )
+    assert (changed.json()["name"], changed.json()["revision"]) == ("Port", 2)
+    assert (await client.patch(url, json={}, headers={"If-Match": made.headers["etag"]})).status_code == 412
+    replaced = await client.put(url, json={"name": "Quay", "entries": [{"content": "x"}]}, headers=ANY)
+    assert (replaced.json()["entries"], replaced.json()["enabled"]) == (1, True)
+    assert (await client.delete(url, headers=ANY)).status_code == 204
+    assert (await client.get(url)).status_code == 404
+
+
+async def test_entries_are_added_changed_ordered_and_taken_away(client: httpx.AsyncClient) -> None:
+    url = f"/api/lorebooks/{(await client.post('/api/lorebooks', json=HARBOUR)).json()['id']}"
+    added = await client.post(f"{url}/entries", json=[{"content": "a"}, {"content": "b"}], headers=ANY)
+    assert added.status_code == 201, added.text
+    ids = [entry["id"] for entry in (await client.get(f"{url}/entries")).json()]
+    assert ids[2:] == [entry["id"] for entry in added.json()]
+    ordered = await client.put(f"{url}/order", json={"ids": ids[::-1]}, headers=ANY)
+    assert [entry["content"] for entry in ordered.json()] == ["b", "a", "Eels are long.", "Eels live in the moat."]
+    assert (await client.put(f"{url}/order", json={"ids": ids[1:]}, headers=ANY)).status_code == 422
+    entry = f"{url}/entries/{ids[0]}"
+    body = {"content": "c", "position": "depth", "depth": 1, "role": "user"}
+    assert (await client.put(entry, json=body, headers=ANY)).json()["role"] == "user"
+    assert (await client.get(entry)).json()["content"] == "c"
+    assert (await client.delete(entry, headers=ANY)).status_code == 204
+    assert (await client.get(entry)).status_code == 404
+    assert (await client.get(url)).json()["entries"] == 3
+
+
+async def test_native_files_come_in_and_go_out_with_what_only_other_programs_know(client: httpx.AsyncClient) -> None:
+    native = {"entries": {"7": {"uid": 7, "key": ["a"], "content": "x", "automationId": "z", "scanDepth": 5000}}}
+    made = await client.post("/api/lorebooks/import?name=Eldoria", json=native)
+    assert made.status_code == 201, made.text
+    out = (await client.get(f"/api/lorebooks/{made.json()['id']}/export")).json()
+    (entry,) = out["entries"].values()
+    assert (out["name"], entry["automationId"], entry["key"], entry["scanDepth"]) == ("Eldoria", "z", ["a"], 1000)
+    assert (await client.post("/api/lorebooks/import", json={"entries": 3})).status_code == 422
+
+
+async def test_a_stored_book_can_be_tried_out(client: httpx.AsyncClient) -> None:
+    url = f"/api/lorebooks/{(await client.post('/api/lorebooks', json=HARBOUR)).json()['id']}"
+    chat = {"messages": RUN["messages"], "settings": {"world_info_recursive": True, "world_info_depth": 2}}
+    (result,) = (await client.post(f"{url}/activate", json=chat)).json()["results"]
+    assert [verdict["name"] for verdict in result["verdicts"] if verdict["fired"]] == ["moat", "eels"]
+
+
+async def test_a_shared_book_needs_an_admin_and_is_seen_by_all(as_owner: Any) -> None:
+    ana, bo = await as_owner("ana"), await as_owner("bo", admin=True)
+    assert (await ana.post("/api/lorebooks", json=HARBOUR | {"shared": True})).status_code == 403
+    made = (await bo.post("/api/lorebooks", json=HARBOUR | {"shared": True})).json()
+    assert (await ana.get(f"/api/lorebooks/{made['id']}")).json()["shared"] is True
+    assert (await ana.delete(f"/api/lorebooks/{made['id']}", headers=ANY)).status_code == 403
