@@ -26,6 +26,7 @@ from typing import Literal
 
 from models.engine import PromptTooLong
 from models.frame import FRAMES, Frame
+from models.placed import among, at_depths, lore_at, opens, with_note
 from models.scene import Message, Scene
 from models.window import cut, size, window_start
 
@@ -109,7 +110,7 @@ def note_texts(scene: Scene) -> tuple[str, ...]:
 def pieces(scene: Scene) -> list[str]:
     """Every text that `render` will count, so that an engine can count them in one call."""
     frame = FRAMES[scene.language]
-    headings = [_fill(t, scene, "") for t in (frame.lore, frame.memories, frame.lines)]
+    headings = [_fill(t, scene, "") for t in (frame.lore, frame.memories, frame.lines, frame.note)]
     return [
         *fixed_texts(scene),
         *present_texts(scene),
@@ -196,18 +197,34 @@ def _stable(scene: Scene, count: Count) -> int:
 def _retrieved(scene: Scene, room: int, left: int, count: Count) -> tuple[_Picked, ...]:
     """What fits of lore, memories and lines, in the order in which they may claim what is left."""
     frame = FRAMES[scene.language]
-    lore = [entry.text for entry in sorted(scene.lore, key=lambda entry: not entry.constant)]
-    picked = []
-    for name, texts, template in (
-        ("lore", lore, frame.lore),
-        ("memories", scene.memories, frame.memories),
-        ("lines", scene.lines, frame.lines),
-    ):
+    lore = _pick_lore(scene, min(left, int(room * SHARES["lore"])), count)
+    picked = [lore]
+    left -= lore.tokens
+    for name, texts, template in (("memories", scene.memories, frame.memories), ("lines", scene.lines, frame.lines)):
         heading = count(_fill(template, scene, "")) + 1
         choice = _pick(name, texts, heading, min(left, int(room * SHARES[name])), count)
         picked.append(choice)
         left -= choice.tokens
     return tuple(picked)
+
+
+def _pick_lore(scene: Scene, allowed: int, count: Count) -> _Picked:
+    """Take lore, constant entries first; the first at a place costs what opens it, a heading or a message."""
+    frame = FRAMES[scene.language]
+    heading = count(_fill(frame.lore, scene, "")) + 1
+    note = 0 if scene.note.strip() else count(_fill(frame.note, scene, "")) + MESSAGE_TOKENS
+    costs = {"before": heading, "after": heading, "depth": MESSAGE_TOKENS, "note": note}
+    kept: list[str] = []
+    opened: set[tuple[object, ...]] = set()
+    tokens = 0
+    for entry in sorted(scene.lore, key=lambda entry: not entry.constant):
+        place = opens(entry)
+        cost = count(entry.text) + 2 + (0 if place in opened else costs.get(str(place[0]), 0))
+        if tokens + cost <= allowed:
+            kept.append(entry.text)
+            opened.add(place)
+            tokens += cost
+    return _Picked("lore", tuple(kept), tokens, len(scene.lore) - len(kept))
 
 
 def _pick(name: str, texts: Iterable[str], heading: int, allowed: int, count: Count) -> _Picked:
@@ -228,26 +245,28 @@ def _arrange(
     scene: Scene, layout: Layout, picked: tuple[_Picked, ...], history: tuple[Message, ...]
 ) -> tuple[Message, ...]:
     frame = FRAMES[scene.language]
-    lore, memories, lines = (section.texts for section in picked)
-    constant = {entry.text for entry in scene.lore if entry.constant}
-    stable = _block(frame.lore, scene, [text for text in lore if text in constant], "\n")
-    fired = _block(frame.lore, scene, [text for text in lore if text not in constant], "\n")
-    recalled = [*_block(frame.memories, scene, memories, "\n"), *_block(frame.lines, scene, lines, SEPARATOR)]
-    now = [*present_texts(scene), *fired, *recalled, *closing_texts(scene)]
+    kept, memories, lines = (section.texts for section in picked)
+
+    def lore(place: Literal["before", "after"], *, constant: bool) -> list[str]:
+        return _block(frame.lore, scene, lore_at(scene, kept, place, constant=constant), "\n")
+
+    recalled = [
+        *_block(frame.memories, scene, memories, "\n"),
+        *lore_at(scene, kept, "examples_top"),
+        *_block(frame.lines, scene, lines, SEPARATOR),
+        *lore_at(scene, kept, "examples_bottom"),
+    ]
+    rules, *others = fixed_texts(scene)
+    stable = [rules, *lore("before", constant=True), *others, *lore("after", constant=True)]
+    fired = lore("after", constant=False)
+    now = [*lore("before", constant=False), *present_texts(scene), *fired, *recalled, *closing_texts(scene)]
+    note = _block(frame.note, scene, [with_note(scene, kept)] if with_note(scene, kept) else [], "")
+    placed = [(scene.note_depth, Message("system", text)) for text in note]
+    placed += at_depths(scene, kept)
     if layout == "classic":
-        first = Message("system", "\n\n".join((*fixed_texts(scene), *stable, *now)))
-        return (first, *_noted(scene, history, ()))
-    first = Message("system", "\n\n".join((*fixed_texts(scene), *stable)))
-    return (first, *_noted(scene, history, (Message("system", "\n\n".join(now)),)))
-
-
-def _noted(scene: Scene, history: tuple[Message, ...], late: tuple[Message, ...]) -> tuple[Message, ...]:
-    """The history with what is told before its last message, and the author's note at its depth."""
-    notes = tuple(Message("system", text) for text in note_texts(scene))
-    place = max(0, len(history) - scene.note_depth)
-    if place == len(history):
-        return (*history[:-1], *late, history[-1], *notes)
-    return (*history[:place], *notes, *history[place:-1], *late, history[-1])
+        return (Message("system", "\n\n".join((*stable, *now))), *among(history, placed, ()))
+    late = Message("system", "\n\n".join(now))
+    return (Message("system", "\n\n".join(stable)), *among(history, placed, (late,)))
 
 
 def _block(template: str, scene: Scene, texts: Iterable[str], separator: str) -> list[str]:

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 Role = Literal["system", "user", "assistant", "tool"]
 Language = Literal["zh", "en"]
+Place = Literal["before", "after", "note_top", "note_bottom", "examples_top", "examples_bottom", "depth"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +27,17 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Lore:
-    """World-info text that fired. `constant` lore never changes within a session and belongs to the stable prefix."""
+    """World-info text that fired. `constant` lore never changes within a session and belongs to the stable prefix.
+
+    `place` is before or after what is said of the character, above or below the author's note or the past lines, or
+    `depth` messages before the end, said by `role`.
+    """
 
     text: str
     constant: bool = False
+    place: Place = "after"
+    depth: int = 4
+    role: Literal["system", "user", "assistant"] = "system"
 
 
 @dataclass(frozen=True, slots=True)

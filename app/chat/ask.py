@@ -113,12 +113,13 @@ class Recalled:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """Lore for the scene, the fate of every entry, what was drawn, and the timers that run on after this turn."""
+    """Lore for the scene, the fate of every entry, what was drawn, the timers that run on, and what goes to outlets."""
 
     told: tuple[Lore, ...]
     fates: tuple[Fate, ...]
     draws: tuple[Draw, ...]
     timers: Timers
+    outlets: dict[str, tuple[str, ...]]
 
 
 @dataclass(frozen=True, slots=True)

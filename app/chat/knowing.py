@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import secrets
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from app.characters.macros import fill_names
@@ -12,14 +14,16 @@ from app.chat.setting import Opening
 from app.lore.book import Activation, activate
 from app.lore.books import make_index
 from app.lore.chance import Draws
-from app.lore.entry import CardField, Settings
+from app.lore.entry import DEPTH, CardField, Entry, Settings
 from app.lore.index import Index
 from app.lore.judge import Chat
+from app.lore.placement import place
 from app.lore.timers import NO_TIMERS
 from app.services import Services
 from models.prompt import SHARES, room_of
 from models.scene import Lore, Scene
 
+_OUTLET = re.compile(r"\{\{\s*outlet\s*::(.*?)\}\}", re.IGNORECASE)
 _ROUNDS = 3
 """How often contents that came up are counted and the books read again; most turns need one."""
 
@@ -28,13 +32,37 @@ async def know(services: Services, ask: Ask, known: Known, opening: Opening) -> 
     """The lore that the last messages call for."""
     index = await _index(services, known)
     if not index.items:
-        return Told((), (), (), NO_TIMERS)
+        return Told((), (), (), NO_TIMERS, {})
     scene = opening.scene
     budget = int(room_of(scene, opening.budget, opening.counts.__getitem__)[0] * SHARES["lore"])
     settings = replace(known.lorebooks.settings, budget=budget)
     got = await _activate(services, index, known, _chat(ask, known, scene), settings, opening)
-    told = tuple(Lore(entry.content, entry.constant) for entry in got.fired if entry.content)
-    return Told(told, got.fates, got.draws, got.timers)
+    told = tuple(_lore(entry) for entry in got.fired if entry.content and entry.position != "outlet")
+    return Told(told, got.fates, got.draws, got.timers, place(got.fired, index.quirks).outlets)
+
+
+def _lore(entry: Entry) -> Lore:
+    """An entry as the scene holds it. Only what is told on every turn belongs to the stable prefix."""
+    always = entry.constant and not (entry.group or entry.delay or entry.cooldown or entry.delay_until_recursion)
+    depth = DEPTH if entry.depth is None else entry.depth
+    position = "after" if entry.position == "outlet" else entry.position
+    return Lore(entry.content, always and entry.probability >= 100, position, depth, entry.role)
+
+
+def pour(scene: Scene, outlets: Mapping[str, Sequence[str]]) -> Scene:
+    """A scene whose texts have lore where they name an outlet, `{{outlet::name}}`, or nothing where none speaks."""
+
+    def filled(text: str) -> str:
+        return _OUTLET.sub(lambda found: "\n".join(outlets.get(found[1].strip(), ())), text)
+
+    return replace(
+        scene,
+        persona=filled(scene.persona),
+        style=filled(scene.style),
+        scenario=filled(scene.scenario),
+        stage_persona=filled(scene.stage_persona),
+        note=filled(scene.note),
+    )
 
 
 async def _index(services: Services, known: Known) -> Index:

@@ -12,6 +12,7 @@ from app.characters.store import find
 from app.chat.ask import Ask, Known
 from app.errors import BadRequest
 from app.lore.books import books_of
+from app.lore.entry import DEPTH
 from app.lore.kept import read_timers_of
 from app.personas.store import Who, who
 from app.services import Services
@@ -42,7 +43,7 @@ async def resolve(services: Services, ask: Ask) -> Known:
             place=place,
             elsewhere=elsewhere,
             note=session.note if session else "",
-            note_depth=session.note_depth if session else 0,
+            note_depth=session.note_depth if session else DEPTH,
             bond=bond,
             stage=_stage(ask, bond, character),
             who=persona,

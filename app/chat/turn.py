@@ -15,7 +15,7 @@ import anyio
 from app.chat.ask import Ask, Turn
 from app.chat.feeling import feel
 from app.chat.interleave import interleave
-from app.chat.knowing import know
+from app.chat.knowing import know, pour
 from app.chat.piece import Piece
 from app.chat.recall import recall
 from app.chat.remember import remember
@@ -54,7 +54,8 @@ async def prepare(services: Services, ask: Ask, waited: float = 0.0) -> Turn:
     with watch("lore"):
         lore = await know(services, ask, known, opening)
     with watch("render"):
-        scene = replace(opening.scene, lines=recalled.lines, memories=recalled.memories, lore=lore.told)
+        scene = pour(opening.scene, lore.outlets)
+        scene = replace(scene, lines=recalled.lines, memories=recalled.memories, lore=lore.told)
         counts = await opening.count_more(services, scene)
         prompt = render(scene, layout=ask.layout, budget=ask.budget, window=ask.window, count=counts)
     return Turn(

@@ -86,6 +86,52 @@ def test_constant_lore_is_kept_before_lore_that_fired() -> None:
     assert "yyy" not in "".join(message.content for message in prompt.messages)
 
 
+PLACED = (
+    Lore("BEFORE", constant=True, place="before"),
+    Lore("FIRED BEFORE", place="before"),
+    Lore("ABOVE", place="note_top"),
+    Lore("BELOW", place="note_bottom"),
+    Lore("OVER LINES", place="examples_top"),
+    Lore("UNDER LINES", place="examples_bottom"),
+    Lore("AS THE USER", place="depth", depth=1, role="user"),
+    Lore("AT THE END", place="depth", depth=0),
+    Lore("AND MORE", place="depth", depth=0),
+    Lore("AS MARA", place="depth", depth=0, role="assistant"),
+)
+
+
+@pytest.mark.parametrize("layout", ["late", "classic"])
+def test_lore_stands_at_its_place(layout: Layout) -> None:
+    scene = dataclasses.replace(EN, lore=(*EN.lore, *PLACED), note="The note.", note_depth=2)
+    messages = rendered(scene, layout).messages
+    first, late = messages[0].content, messages[0 if layout == "classic" else -3].content
+    assert first.index("BEFORE") < first.index("Keeps a lighthouse") < first.index("Nobody lights the lamp")
+    assert late.index("FIRED BEFORE") < late.index("Glad to see Ana") < late.index("The storm of '87")
+    assert late.index("OVER LINES") < late.index("Sailor: Lonely?") < late.index("UNDER LINES")
+    told = [(message.role, message.content) for message in messages if message.content is not late]
+    assert any(content.endswith("ABOVE\nThe note.\nBELOW") for role, content in told if role == "system")
+    assert ("user", "AS THE USER") in told
+    assert ("assistant", "AS MARA") in told
+    assert told[-1] == ("system", "AT THE END\nAND MORE")
+    assert told[-2] == ("user", "Was there a storm?")
+
+
+def test_lore_at_the_note_is_told_without_a_note() -> None:
+    scene = dataclasses.replace(EN, lore=PLACED[2:3])
+    assert any(message.content.endswith("ABOVE") for message in rendered(scene).messages[1:-1])
+
+
+@given(st.integers(1_000, 3_000), st.lists(st.sampled_from(PLACED), max_size=10, unique=True), st.booleans())
+def test_lore_at_any_place_is_within_the_budget(budget: int, lore: list[Lore], noted: bool) -> None:
+    scene = dataclasses.replace(EN, lore=tuple(lore), note="The note." if noted else "")
+    try:
+        prompt = rendered(scene, budget=budget)
+    except PromptTooLong:
+        return
+    assert prompt.tokens <= budget
+    assert sum(len(message.content) for message in prompt.messages) <= budget
+
+
 def test_a_prompt_that_can_not_fit_says_how_much_it_needs() -> None:
     with pytest.raises(PromptTooLong, match=r"need \d+ tokens"):
         rendered(EN, budget=200)

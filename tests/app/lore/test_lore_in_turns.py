@@ -103,3 +103,21 @@ async def test_only_recursive_books_call_each_other(client: httpx.AsyncClient, e
     await client.post("/api/lorebooks", json={"name": "w", "settings": {"recursive": True}, "entries": entries})
     heard = await fates(client, await say(client, engine, "see the moat"))
     assert heard == {"own": "not: exclude_recursion", "moat": "key", "eels": "key"}
+
+
+async def test_entries_go_to_their_places_in_the_prompt(client: httpx.AsyncClient, engine: ScriptedEngine) -> None:
+    lore = [
+        {"content": "BY ROLE", "constant": True, "position": "depth", "depth": 1, "role": "user"},
+        {"content": "FIRST", "constant": True, "position": "before"},
+        {"content": "AT THE NOTE", "constant": True, "position": "note_top"},
+        {"content": "a red coat", "constant": True, "position": "outlet", "outlet": "wear"},
+    ]
+    persona = "Mara keeps the lighthouse in {{outlet::wear}}{{outlet::none}}."
+    await client.post("/api/characters", json=MARA | {"lore": lore, "persona": persona})
+    answer = await say(client, engine, "hello")
+    trace = (await client.get(f"/api/turns/{answer.headers['x-moodline-turn']}/trace")).json()
+    first, *others = [(message["role"], message["content"]) for message in trace["prompt"]]
+    assert "Mara keeps the lighthouse in a red coat." in first[1]
+    assert first[1].index("FIRST") < first[1].index("Mara keeps")
+    assert ("user", "BY ROLE") in others
+    assert any(role == "system" and content.endswith("AT THE NOTE") for role, content in others)
