@@ -1,13 +1,15 @@
 """JavaScript's regular expressions in RE2's spelling (ECMAScript 2024 with Annex B, as front ends run them). Pure.
 
-What RE2 can't run, because it takes more than linear time, is named: lookaround, backreferences, halves of surrogate
-pairs. What is no regular expression in JavaScript is told apart from it.
+What RE2 can't run, because it takes more than linear time, is named: lookaround within, backreferences, halves of
+surrogate pairs. What is no regular expression in JavaScript is told apart from it.
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
+
+from app.lore.looking import without_looks
 
 SPACE = r"\t-\r \x{A0}\x{1680}\x{2000}-\x{200A}\x{2028}\x{2029}\x{202F}\x{205F}\x{3000}\x{FEFF}"
 _NO_SPACE = (
@@ -34,7 +36,7 @@ def respell(source: str, flags: str) -> str:
     """RE2's spelling of `/source/flags`; the caller sets case folding from the flags. Raises `Invalid`, `Beyond`."""
     if len(set(flags)) != len(flags):
         raise Invalid("a flag is given twice")
-    spelled = _Speller(source, flags).spell()
+    spelled = _Speller(without_looks(source, flags), flags).spell()
     return rf"\A(?:{spelled})" if "y" in flags else spelled
 
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import re2
+from hypothesis import given
+from hypothesis import strategies as st
 
 from app.lore.javascript import Beyond, Invalid, respell
 
@@ -58,6 +62,37 @@ def test_an_expression_matches_what_javascript_matches(source: str, flags: str, 
 
 
 @pytest.mark.parametrize(
+    ("source", "flags", "text", "wanted"),
+    [
+        ("tower(?= of)", "", "a tower of", True),
+        ("tower(?= of)", "", "a tower", False),
+        ("cat(?!alog)", "i", "CATALOG", False),
+        ("cat(?!alog)", "i", "a catalogue, a Catalan", True),
+        ("cat(?!alog)", "", "cat", True),
+        ("cats?(?!s)", "", "cats", True),
+        ("star(?![a-z])", "", "starlit", False),
+        (r"star(?!\w)", "", "star!", True),
+        ("(?<=the )star", "", "the star", True),
+        ("(?<!the )star", "i", "see The Star", False),
+        ("(?<!the )star", "i", "he star", True),
+        ("(?<!the )star", "", "star", True),
+        (r"(?<!\.)x(?!\))", "", ".x x)", False),
+        ("龙女(?!s)", "", "龙女", True),
+        ("(?<!白)龙(?!王)", "", "白龙 龙王 龙", True),
+        ("(?<!白)龙(?!王)", "", "白龙 龙王", False),
+    ],
+)
+def test_a_look_at_an_end_is_read_or_spelled_out(source: str, flags: str, text: str, wanted: bool) -> None:
+    assert found(source, flags, text) is wanted
+
+
+@given(st.text("abc", max_size=8), st.text("abc", min_size=1, max_size=3), st.booleans())
+def test_what_must_not_stand_at_an_end_is_what_python_thinks(text: str, look: str, behind: bool) -> None:
+    source = f"(?<!{look})a" if behind else f"a(?!{look})"
+    assert found(source, "", text) is (re.search(source, text) is not None)
+
+
+@pytest.mark.parametrize(
     ("source", "flags"),
     [
         *(("(", ""), (")", ""), ("[a", ""), ("*x", ""), ("a++", ""), ("^*", ""), ("x(?>y)", ""), ("(?P<n>x)", "")),
@@ -73,15 +108,8 @@ def test_what_javascript_refuses_is_no_expression(source: str, flags: str) -> No
 @pytest.mark.parametrize(
     "source",
     [
-        "tower(?= of)",
-        "(?!x)y",
-        "(?<!the )star",
-        "(?<=the )star",
-        r"(\w)\1",
-        r"(?<c>a)\k<c>",
-        "🐉{2}",
-        "[🐉]",
-        r"\ud83d",
+        *("a(?= of)b", "(?=a)(?=b)(c)", "a|b(?=c)", "a(?!b+)", "a(?!b|c)", "(?!x)y", "a(?<!b)c"),
+        *(r"(.)\1(x)", r"(\w)\1", r"(?<c>a)\k<c>", "🐉{2}", "[🐉]", r"\ud83d"),
     ],
 )
 def test_what_re2_can_not_run_is_told_apart(source: str) -> None:
