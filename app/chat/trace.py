@@ -8,8 +8,12 @@ from typing import Any
 
 from app.chat.ask import Outcome, Turn
 from app.chat.speak import Speech
+from app.lore.fate import Fate
 from app.tables import Floats
 from retrieval.emotion import EMOTIONS
+
+MAX_FATES = 500
+"""Of lore entries in a trace."""
 
 
 def explain(
@@ -45,7 +49,8 @@ def explain(
         },
         "lines": list(turn.recalled.considered_lines),
         "memories": list(turn.recalled.considered_memories),
-        "lore": [asdict(fate) for fate in turn.lore.fates],
+        "lore": [asdict(fate) for fate in _told(turn.lore.fates)],
+        "lore_entries": len(turn.lore.fates),
         "lore_draws": [asdict(draw) for draw in turn.lore.draws],
         "ledger": [asdict(section) for section in turn.prompt.ledger],
         "budget": {"prompt": ask.budget, "window": ask.window, "used": turn.prompt.tokens},
@@ -57,6 +62,11 @@ def explain(
         "taken_back": list(speech.echoes),
         "timings_ms": turn.watch.rounded(),
     }
+
+
+def _told(fates: Sequence[Fate]) -> Sequence[Fate]:
+    """All fates of an ordinary book; of a very large one those that are more than a key that nobody said."""
+    return fates if len(fates) <= MAX_FATES else [fate for fate in fates if fate.reason != "no match"][:MAX_FATES]
 
 
 def named(emotion: Floats) -> dict[str, float]:

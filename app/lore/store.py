@@ -54,6 +54,8 @@ async def create(db: AsyncSession, caller: Caller, body: LorebookCreate) -> Lore
 
 async def assign(db: AsyncSession, caller: Caller, book: Lorebook, fields: LorebookFields) -> None:
     """Give a lorebook other fields; raises `NotFound` when its character isn't there."""
+    if book.owner == SHARED and fields.user is not None:
+        raise Unprocessable("A shared lorebook is for all users: users are each owner's own.", param="user")
     book.name, book.user, book.enabled = fields.name, fields.user, fields.enabled
     book.settings = fields.settings.model_dump()
     book.character_id = (await find_character(db, caller, fields.character)).id if fields.character else None

@@ -167,6 +167,7 @@ async def test_a_stored_book_can_be_tried_out(client: httpx.AsyncClient) -> None
 async def test_a_shared_book_needs_an_admin_and_is_seen_by_all(as_owner: Any) -> None:
     ana, bo = await as_owner("ana"), await as_owner("bo", admin=True)
     assert (await ana.post("/api/lorebooks", json=HARBOUR | {"shared": True})).status_code == 403
+    assert (await bo.post("/api/lorebooks", json=HARBOUR | {"shared": True, "user": "x"})).status_code == 422
     made = (await bo.post("/api/lorebooks", json=HARBOUR | {"shared": True})).json()
     assert (await ana.get(f"/api/lorebooks/{made['id']}")).json()["shared"] is True
     assert (await ana.delete(f"/api/lorebooks/{made['id']}", headers=ANY)).status_code == 403
