@@ -86,7 +86,7 @@ def _chat(ask: Ask, known: Known, scene: Scene) -> Chat:
         tags=known.character.tags,
         triggers=_triggers(ask, known),
         replies=sum(message.role == "assistant" for message in known.place.history),
-        greeting=_greeting(known),
+        greeting=_greeting(known, scene.user),
     )
 
 
@@ -99,11 +99,11 @@ def _triggers(ask: Ask, known: Known) -> tuple[str, ...]:
     return ("swipe", "regenerate") if known.place.stored == len(known.place.history) else ("normal",)
 
 
-def _greeting(known: Known) -> int | None:
+def _greeting(known: Known, user: str) -> int | None:
     """The number of the greeting that the talk began with: 0 the first, then the alternate ones."""
     first, character = known.place.history[0], known.character
     greetings = (character.greeting, *character.alternate_greetings)
-    texts = [fill_names(text, character.name, known.scope.user).strip() for text in greetings]
+    texts = [fill_names(text, character.name, user).strip() for text in greetings]
     said = first.content.strip()
     return texts.index(said) if first.role == "assistant" and said in texts else None
 

@@ -183,6 +183,6 @@ Entries = Annotated[list[LoreEntryIn], Field(min_length=1, max_length=MAX_ENTRIE
 
 
 class Order(Body):
-    """The ids of all entries of a lorebook in the order in which they shall stand."""
+    """The ids of entries in the order in which they shall stand, before all others."""
 
     ids: list[Annotated[str, StringConstraints(max_length=20)]] = Field(max_length=MAX_ENTRIES)

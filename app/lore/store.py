@@ -115,11 +115,12 @@ async def find_entry(db: AsyncSession, book: Lorebook, entry_id: str) -> Loreboo
 
 
 async def order_entries(db: AsyncSession, book: Lorebook, ids: Sequence[str]) -> None:
-    """Put entries in another order; raises `Unprocessable` unless each is named once."""
+    """Put the named entries first, in this order; the others follow in theirs. Raises `NotFound` for one not there."""
     rows = {str(row.id): row for row in await rows_of(db, book)}
-    if sorted(ids) != sorted(rows):
-        raise Unprocessable("Name every entry of the lorebook once.", param="ids")
-    for place, id_ in enumerate(ids):
+    for id_ in ids:
+        if id_ not in rows:
+            await find_entry(db, book, id_)
+    for place, id_ in enumerate(dict.fromkeys((*ids, *rows))):
         rows[id_].place = place
 
 

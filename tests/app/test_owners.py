@@ -32,13 +32,12 @@ REQUESTS: dict[str, list[dict[str, Any]]] = {
     "characters_change": [{"json": {"name": "Stolen", "persona": "Stolen."}}],
     "characters_change_lore": [{"json": []}],
     "lorebooks_create": [{"json": {"name": "Stolen", "character": "{slug}"}}],
-    "lorebooks_list_lorebooks": [{}, {"params": {"user": "{user}"}}],
     "lorebooks_import_book": [{"params": {"character": "{slug}"}, "json": {"entries": {}}}],
     "lorebooks_replace": [{"json": {"name": "Stolen"}}, {"json": {"name": "Stolen", "character": "{slug}"}}],
     "lorebooks_change": [{"json": {"name": "Stolen"}}],
     "lorebooks_try_stored": [{"json": {}}],
     "lorebooks_add_entries": [{"json": [{"content": "Stolen."}]}],
-    "lorebooks_order_entries": [{"json": {"ids": ["{entry_id}"]}}],
+    "lorebooks_order_entries": [{"json": {"ids": []}}],
     "lorebooks_change_entry": [{"json": {"content": "Stolen."}}],
     "lines_upload": [{"content": LINES}],
     "lines_delete_lines": [{}, {"params": {"import_id": "{import_id}"}}],
@@ -102,6 +101,7 @@ NO_IDS = {
     "bonds_list_bonds before": "a number to go on from",
     "bonds_list_events before": "a number to go on from",
     "persona": "a name among those of the user",
+    "lorebooks_order_entries ids": "of entries, looked up within the lorebook that the path names",
     "bonds_try_out event": "the name of one that the character's rules have",
 }
 """Fields that look like ids and name nothing that somebody owns."""

@@ -12,7 +12,7 @@ MARA: dict[str, Any] = {
     "slug": "mara",
     "name": "Mara",
     "persona": "Mara keeps the lighthouse.",
-    "lore": [{"name": "storm", "keys": ["storm"], "content": "The storm took the pier.", "sticky": 2}],
+    "lore": [{"name": "storm", "keys": ["storm"], "content": "The storm took the pier.", "sticky": 3}],
 }
 
 
