@@ -62,9 +62,7 @@ async def list_lorebooks(
 @router.post("/activate")
 async def try_out(body: Activate, caller: CallerDep) -> Activated:
     """Run world info that is posted, call by call; nothing is stored, and nothing that is stored is read."""
-    books = body.books if body.books is not None else [body.book] if body.book is not None else None
-    if books is None:
-        raise Unprocessable("Give a `book`, or `books`.", param="book")
+    books = body.books if body.books is not None else [body.book] if body.book is not None else []
     return Activated(results=await asyncio.to_thread(replay, read_script(body, books)))
 
 

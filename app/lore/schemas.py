@@ -20,6 +20,8 @@ Short = Annotated[str, StringConstraints(max_length=500), STORABLE]
 class Said(BaseModel):
     """A message of SillyTavern's chat."""
 
+    model_config = ConfigDict(strict=True)
+
     name: Short = ""
     is_user: bool = False
     mes: Text = ""
@@ -27,6 +29,8 @@ class Said(BaseModel):
 
 class AuthorNote(BaseModel):
     """The author's note: `scan`: keys see it; `insert`: it is due on this turn."""
+
+    model_config = ConfigDict(strict=True)
 
     value: Text = ""
     scan: bool = False
@@ -42,6 +46,8 @@ class Run(BaseModel):
     and `draws` is absent, they are taken from there. `edits` change the book before a call. `compatible`: with all of
     SillyTavern's peculiarities; without, as turns here do it. `fields` are parts of the card that entries may match.
     """
+
+    model_config = ConfigDict(extra="ignore", strict=True)
 
     settings: JsonObject = {}
     char: Short = "Character"
@@ -70,11 +76,12 @@ class Activate(Run):
     """A run of world info in SillyTavern's terms. A recorded run can be posted as it is; what is no field is ignored.
 
     `book` or `books` are native world-info documents; a book of `books` may have a `name`, a `source` (`global`,
-    `character`, `chat`) and `also_global`. Tokens are a quarter of a text's bytes.
+    `character`, `chat`) and `also_global`. Without any there are no entries. Tokens are a quarter of a text's bytes.
     """
 
     model_config = ConfigDict(
         extra="ignore",
+        strict=True,
         json_schema_extra={
             "examples": [
                 {

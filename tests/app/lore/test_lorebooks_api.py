@@ -68,7 +68,7 @@ async def test_draws_can_be_numbers_lists_or_those_of_an_answer(client: httpx.As
 @pytest.mark.parametrize(
     "change",
     [
-        *({"book": None}, {"book": {"entries": 3}}, {"draws": [1.5]}, {"timed": {"sticky": {"a": 1}}}, {"calls": [-1]}),
+        *({"book": {}}, {"book": {"entries": 3}}, {"draws": [1.5]}, {"timed": {"sticky": {"a": 1}}}, {"calls": [-1]}),
         {"calls": [1] * 65},
     ],
 )
