@@ -14,6 +14,7 @@ from app import health, http, openapi, services
 from app.bond.judge import keep_judged
 from app.bond.router import router as bonds
 from app.characters.router import router as characters
+from app.characters.transfers import router as cards
 from app.chat.native import router as native
 from app.chat.router import router as openai
 from app.chat.traces import router as traces
@@ -38,6 +39,7 @@ log = logging.getLogger("moodline")
 
 ROUTERS = (
     openai,  # /v1/chat/completions, /v1/models
+    cards,  # /api/characters/import, /api/characters/{slug}/export
     characters,  # /api/characters
     lorebooks,  # /api/lorebooks
     lines,  # /api/characters/{slug}/lines

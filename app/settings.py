@@ -112,6 +112,7 @@ class Settings(BaseSettings):
     body_seconds: float = Field(30.0, gt=0, description="Seconds a request body may take, and one more per 16 KiB.")
     max_body_bytes: int = Field(4 * 2**20, ge=1024, description="Largest JSON request body.")
     max_upload_bytes: int = Field(64 * 2**20, ge=1024, description="Largest file of lines.")
+    max_card_bytes: int = Field(32 * 2**20, ge=1024, le=32 * 2**20, description="Largest file of a character card.")
     max_message_chars: int = Field(32_000, ge=1, description="Longest single message.")
 
     @field_validator("engine", mode="before")

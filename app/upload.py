@@ -19,8 +19,9 @@ def upload_body(examples: Mapping[str, str]) -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": form}, **raw}}}
 
 
-async def read_upload(request: Request, limit: int) -> tuple[str, bytes]:
-    """Its name, by whose ending a raw body's format is told, and its content of at most `limit` bytes.
+async def read_upload(request: Request, limit: int, setting: str = "MOODLINE_MAX_UPLOAD_BYTES") -> tuple[str, bytes]:
+    """Its name, by whose ending a raw body's format is told, and its content of at most `limit` bytes,
+    which `setting` sets.
 
     Raises:
         TooLarge: it is over the limit.
@@ -31,7 +32,7 @@ async def read_upload(request: Request, limit: int) -> tuple[str, bytes]:
         async for chunk in request.stream():
             body += chunk
             if len(body) > limit:
-                raise TooLarge(f"The file is over {limit:,} bytes (MOODLINE_MAX_UPLOAD_BYTES).")
+                raise TooLarge(f"The file is over {limit:,} bytes ({setting}).")
         return _named(request), bytes(body)
     async with request.form(max_files=1, max_fields=4) as form:
         file = form.get("file")
@@ -39,7 +40,7 @@ async def read_upload(request: Request, limit: int) -> tuple[str, bytes]:
             raise BadRequest("Send the file in the form field `file`.", param="file")
         content = await file.read(limit + 1)
         if len(content) > limit:
-            raise TooLarge(f"The file is over {limit:,} bytes (MOODLINE_MAX_UPLOAD_BYTES).")
+            raise TooLarge(f"The file is over {limit:,} bytes ({setting}).")
         return clean(file.filename or ""), content
 
 

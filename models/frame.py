@@ -18,6 +18,8 @@ class Frame:
     rules: str
     persona: str
     style: str
+    personality: str
+    examples: str
     scenario: str
     with_whom: str
     user_persona: str
@@ -43,6 +45,8 @@ FRAMES: Mapping[Language, Frame] = {
         ),
         persona="## Who {char} is\n{text}",
         style="## How {char} talks\n{text}",
+        personality="## {char}'s personality\n{text}",
+        examples="## Talks that show how {char} speaks (examples, not what was said here)\n{text}",
         scenario="## Where you are\n{text}",
         with_whom="You are talking with {user}.",
         user_persona="## Who {user} is\n{text}",
@@ -65,6 +69,8 @@ FRAMES: Mapping[Language, Frame] = {
         ),
         persona="【{char}是谁】\n{text}",
         style="【{char}怎样说话】\n{text}",
+        personality="【{char}的性格】\n{text}",
+        examples="【{char}说话的例子（不是这次谈话的内容）】\n{text}",
         scenario="【此刻的场景】\n{text}",
         with_whom="和你说话的是{user}。",
         user_persona="【{user}是谁】\n{text}",

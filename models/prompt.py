@@ -27,7 +27,7 @@ from typing import Literal
 from models.engine import PromptTooLong
 from models.frame import FRAMES, Frame
 from models.placed import among, at_depths, lore_at, opens, with_note
-from models.scene import Message, Scene
+from models.scene import Language, Message, Scene
 from models.window import cut, size, window_start
 
 Layout = Literal["late", "classic"]
@@ -76,16 +76,29 @@ class _Picked:
 def fixed_texts(scene: Scene) -> tuple[str, ...]:
     """The texts that are in every prompt of this scene, headings included; those that depend on the user come last."""
     frame = FRAMES[scene.language]
+    rules = scene.rules.strip() or rules_of(scene.language, scene.character, user_name(scene))
     parts = (
-        (frame.rules, "rules"),
+        ("{text}", rules),
         (frame.persona, scene.persona),
+        (frame.personality, scene.personality),
         (frame.style, scene.style),
+        (frame.examples, scene.examples),
         (frame.scenario, scene.scenario),
         (frame.with_whom, "with_whom"),
         (frame.user_persona, scene.user_persona),
         (frame.client_system, scene.client_system),
     )
     return tuple(_fill(template, scene, text) for template, text in parts if text.strip())
+
+
+def rules_of(language: Language, character: str, user: str) -> str:
+    """What a prompt begins with when the character has no rules of its own."""
+    return FRAMES[language].rules.format(char=character, user=user)
+
+
+def closing_words(language: Language, character: str, user: str) -> str:
+    """What a prompt ends with when the character has no last words of its own."""
+    return FRAMES[language].speak.format(char=character, user=user)
 
 
 def present_texts(scene: Scene) -> tuple[str, ...]:
@@ -99,7 +112,7 @@ def closing_texts(scene: Scene) -> tuple[str, ...]:
     """The texts nearest to the reply: what the client notes about it, and that it is to be given."""
     frame = FRAMES[scene.language]
     late = (_fill(frame.client_late, scene, scene.client_late),) if scene.client_late.strip() else ()
-    return (*late, _fill(frame.speak, scene, ""))
+    return (*late, scene.closing.strip() or closing_words(scene.language, scene.character, user_name(scene)))
 
 
 def note_texts(scene: Scene) -> tuple[str, ...]:

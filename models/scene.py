@@ -51,11 +51,16 @@ class Scene:
     is the author's, told `note_depth` messages of the history before its end. `before` is how much was said before
     `history`, in `models.window.size`, so that what is left out does not move where the rest is cut. `begun` is what
     the reply to the history's last message already begins with, to be gone on with as it stands.
+    `rules` and `closing` are said instead of the frame's own first and last words, where they are not empty; `examples`
+    are talks that show how the character speaks.
     """
 
     character: str
     language: Language
     persona: str
+    rules: str = ""
+    personality: str = ""
+    examples: str = ""
     style: str = ""
     scenario: str = ""
     passing: str = ""
@@ -74,6 +79,7 @@ class Scene:
     history: tuple[Message, ...] = ()
     before: int = 0
     begun: str = ""
+    closing: str = ""
 
     def to_json(self) -> str:
         """One JSONL row."""

@@ -16,7 +16,7 @@ from app.characters.carriers.text import decode, is_plain, read_json, read_packe
 from app.characters.forms.book import is_book
 from app.characters.forms.characterglm import is_characterglm, read_characterglm, several
 from app.characters.forms.haruhi import is_haruhi, is_haruhi_text, read_haruhi
-from app.characters.forms.tavern import FIRST, THIRD, is_tavern, normal_data, read_tavern
+from app.characters.forms.tavern import FIRST, is_tavern, normal_data, read_tavern
 from app.characters.forms.webui import is_webui, read_webui
 from app.characters.reading import FILE_BYTES, TRIES, CardError, Json, Report, check_size, note
 
@@ -30,7 +30,15 @@ MEDIA: dict[Carrier, str] = {
     "yaml": "application/yaml",
     "text": "text/plain",
 }
-_KNOWN = (*FIRST, *THIRD, "creator_notes", "system_prompt", "post_history_instructions", "creator", "character_version")
+_KNOWN = (
+    *FIRST,
+    "nickname",
+    "creator_notes",
+    "system_prompt",
+    "post_history_instructions",
+    "creator",
+    "character_version",
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ async def create(body: CharacterCreate, caller: CallerDep, services: ServicesDep
     """Add a character; talk with it as the model `char/<slug>`."""
     async with services.db.write() as db:
         character = await store.create(db, caller, body)
-        out = await _show(db, character)
+        out = await show(db, character)
     response.headers["Location"] = f"/api/characters/{character.slug}"
     response.headers["ETag"] = etag(character.revision)
     return out
@@ -56,7 +56,7 @@ async def read(slug: str, caller: CallerDep, services: ServicesDep, response: Re
     async with services.db.read() as db:
         character = await store.find(db, caller, slug)
         response.headers["ETag"] = etag(character.revision)
-        return await _show(db, character)
+        return await show(db, character)
 
 
 @router.put("/{slug}")
@@ -73,7 +73,7 @@ async def change(
         character = await store.find_to_change(db, caller, slug, if_match)
         store.replace(db, character, body)
         response.headers["ETag"] = etag(character.revision)
-        return await _show(db, character)
+        return await show(db, character)
 
 
 @router.delete("/{slug}", status_code=204)
@@ -89,7 +89,7 @@ async def restore(slug: str, caller: CallerDep, services: ServicesDep, response:
     async with services.db.write() as db:
         character = await store.restore(db, caller, slug)
         response.headers["ETag"] = etag(character.revision)
-        return await _show(db, character)
+        return await show(db, character)
 
 
 @router.get("/{slug}/lore")
@@ -122,7 +122,8 @@ async def change_lore(
     return body
 
 
-async def _show(db: AsyncSession, character: Character) -> CharacterOut:
+async def show(db: AsyncSession, character: Character) -> CharacterOut:
+    """A character as the routes tell of it."""
     return (await _show_all(db, [character]))[0]
 
 

@@ -146,22 +146,49 @@ class LoreSettings(Body):
     max_depth: Annotated[int, Field(ge=0, le=1000), WHOLE] = 0
 
 
+class DepthPrompt(Body):
+    """A text told `depth` messages before the end of the talk, if the session has no author's note of its own."""
+
+    prompt: Prose
+    depth: Annotated[int, Field(ge=0, le=1000), WHOLE] = 4
+    role: Literal["system", "user", "assistant"] = "system"
+
+
 class CharacterFields(Body):
-    """What a character is."""
+    """What a character is.
+
+    `nickname` takes the place of `name` for `{{char}}` and in the prompt. `mes_example` are talks divided by `<START>`.
+    `system_prompt` takes the place of our rules and `post_history_instructions` of our last sentence; `{{original}}` is
+    what they replace. `creator_notes`, `creator`, `character_version` and `tags` never reach the prompt.
+    """
 
     name: Name
+    nickname: Annotated[str, StringConstraints(strip_whitespace=True, max_length=100), STORABLE] = ""
     language: Language = "en"
     persona: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=60_000), STORABLE]
+    personality: Prose = ""
     style: Prose = ""
     scenario: Prose = ""
     greeting: Prose = ""
-    alternate_greetings: list[Prose] = Field(default=[], max_length=50)
+    alternate_greetings: list[Prose] = Field(default=[], max_length=200)
+    mes_example: Prose = ""
+    system_prompt: Prose = ""
+    post_history_instructions: Prose = ""
+    depth_prompt: DepthPrompt | None = None
     stages: list[Stage] = Field(default=[], max_length=20)
     bond: BondRules = BondRules()
     lore_settings: LoreSettings = LoreSettings()
-    tags: list[Name] = Field(default=[], max_length=100)
-    creator_notes: Prose = ""
+    tags: list[Name] = Field(default=[], max_length=500)
+    creator: Annotated[str, StringConstraints(max_length=500), STORABLE] = ""
+    character_version: Annotated[str, StringConstraints(max_length=500), STORABLE] = ""
+    creator_notes: Annotated[str, StringConstraints(max_length=200_000), STORABLE] = ""
     strategy: Strategy | None = None
+    recall_lines: Annotated[int, Field(ge=0, le=50), WHOLE] | None = None
+
+    @property
+    def called(self) -> str:
+        """The name that the character goes by when it speaks."""
+        return self.nickname or self.name
 
     def stage_named(self, name: str) -> Stage | None:
         """The stage of this name."""

@@ -59,7 +59,7 @@ async def recall(services: Services, ask: Ask, known: Known, feeling: Feeling, o
         found_lines = await _near_lines(services, db, known, feeling, strategy)
         found_memories = await _near_memories(services, db, known, feeling, strategy, opening.seen_ids)
     # In a thread: a search of many rows must not hold up the streams of other turns.
-    lines = await run_sync(_rank_unsaid, found_lines, feeling, strategy, settings.recall_lines, opening)
+    lines = await run_sync(_rank_unsaid, found_lines, feeling, strategy, _most_lines(services, known), opening)
     memories = await run_sync(
         partial(rank, found_memories.candidates, feeling.mood, strategy=strategy, limit=settings.recall_memories)
     )
@@ -87,7 +87,7 @@ async def _near_lines(
     bank = await catch_up(
         db, services.lines, known.scope.character_id, known.lines, Line, mine, services.embedding.encoder.dimension
     )
-    candidates = await run_sync(_line_candidates, services, bank, feeling, strategy)
+    candidates = await run_sync(_line_candidates, bank, feeling, strategy, _most_lines(services, known))
     columns = select(Line.id, Line.key, Line.answer, Line.dialogue)
     rows = {row.id: row for row in await db.execute(columns.where(*mine, Line.id.in_([one.id for one in candidates])))}
     return Found([one for one in candidates if one.id in rows], rows)
@@ -153,11 +153,16 @@ async def _in_prompt(db: AsyncSession, mine: Sequence[ColumnElement[bool]], seen
     return frozenset(await db.scalars(select(Memory.id).where(*mine, Memory.message_id.in_(originals))))
 
 
+def _most_lines(services: Services, known: Known) -> int:
+    own = known.character.recall_lines
+    return services.settings.recall_lines if own is None else own
+
+
 # Both take milliseconds for thousands of rows and a tenth of a second for a hundred thousand, so they run in a thread:
 # whoever is being streamed to must not wait for them.
-def _line_candidates(services: Services, bank: Bank, feeling: Feeling, strategy: Strategy) -> Sequence[Candidate]:
+def _line_candidates(bank: Bank, feeling: Feeling, strategy: Strategy, limit: int) -> Sequence[Candidate]:
     query = Query(feeling.talk, terms(feeling.talk_text), feeling.mood)
-    return bank.find(query, strategy, limit=services.settings.recall_lines)
+    return bank.find(query, strategy, limit=limit)
 
 
 def _memory_candidates(

@@ -64,7 +64,7 @@ def _opening(ask: Ask, character: CharacterFields, persona: Who | None) -> Openi
     user = persona.name if persona else ask.user or FRAMES[character.language].user
     stages = (stage.greeting for stage in character.stages)
     greetings = (character.greeting, *character.alternate_greetings, *stages)
-    return Opening(character.name, user, tuple(filter(None, greetings)))
+    return Opening(character.called, user, tuple(filter(None, greetings)))
 
 
 def _stage(ask: Ask, bond: BondState, character: CharacterFields) -> Stage | None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from app.characters.macros import fill_names
 from app.characters.volatile import apart
 from app.chat.ask import Ask, Feeling, Known
+from app.chat.card import card_fields, examples
 from app.chat.feeling import worded
 from app.services import Services
 from app.sessions.told import without_name
@@ -41,6 +42,7 @@ async def set_scene(services: Services, ask: Ask, known: Known, feeling: Feeling
     """The scene with as much history as will be in the prompt; raises `PromptTooLong` when nothing can be cut."""
     first = window_start(len(known.place.history) - 1, ask.window)
     scene = _scene(ask, known, feeling, first)
+    scene = replace(scene, examples=await examples(services, known.character, scene.user, ask.budget))
     opening = Opening(scene, {}, frozenset(), ask.budget)
     counts = await opening.count_more(services, scene)
     start = first + history_start(scene, budget=ask.budget, window=ask.window, count=counts)
@@ -54,14 +56,15 @@ def _scene(ask: Ask, known: Known, feeling: Feeling, first: int) -> Scene:
     user = known.who.name if known.who else ask.user or FRAMES[character.language].user
 
     def named(text: str) -> str:
-        return fill_names(text, character.name, user)
+        return fill_names(text, character.called, user)
 
-    texts = [apart(text) for text in (character.persona, character.style, character.scenario)]
-    persona, style, scenario = (named(stable) for stable, _ in texts)
+    texts = [apart(text) for text in (character.persona, character.personality, character.style, character.scenario)]
+    persona, personality, style, scenario = (named(stable) for stable, _ in texts)
     return Scene(
-        character=character.name,
+        **card_fields(character, user, known.note, known.note_depth),
         language=character.language,
         persona=persona,
+        personality=personality,
         style=style,
         scenario=scenario,
         passing=named("\n".join(passing for _, passing in texts if passing)),
@@ -71,10 +74,8 @@ def _scene(ask: Ask, known: Known, feeling: Feeling, first: int) -> Scene:
         user_persona=named(known.who.text) if known.who else "",
         client_system=ask.client_system,
         client_late=ask.client_late,
-        note=named(known.note),
-        note_depth=known.note_depth,
         mood=worded(feeling.mood, character.language),
         history=known.place.history[first:],
         before=sum(size(message.content) for message in known.place.history[:first]),
-        begun=without_name(ask.begun, character.name),
+        begun=without_name(ask.begun, character.called),
     )

@@ -23,7 +23,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
 )
-characters = typer.Typer(help="List, show, add and delete characters.", no_args_is_help=True)
+characters = typer.Typer(help="List, show, add, import, export and delete characters.", no_args_is_help=True)
 lines = typer.Typer(help="Past lines, which give a character its voice.", no_args_is_help=True)
 keys = typer.Typer(help="API keys.", no_args_is_help=True)
 users = typer.Typer(help="The people an app serves: list them, export or erase one.", no_args_is_help=True)
@@ -200,6 +200,35 @@ def add_character(
     from app.cli.characters import add
 
     add(file)
+
+
+@characters.command("import")
+def import_character(
+    file: Annotated[Path, typer.Argument(help="A card: PNG, JSON, CHARX, JPEG, WEBP or YAML.")],
+    slug: Annotated[str, typer.Option(help="Unset: made of the name.")] = "",
+    pick: Annotated[str, typer.Option(help="Which character, by name, of a file that has many.")] = "",
+    shared: Annotated[bool, typer.Option("--shared", help="For everyone on this server.")] = False,
+) -> None:
+    """Add a character from a card of SillyTavern, RisuAI, … Example: `moodline characters import seraphina.png`."""
+    from app.cli.cards import import_card
+
+    import_card(file, slug, pick, shared)
+
+
+@characters.command("export")
+def export_character(
+    slug: Slug,
+    file: Annotated[Path, typer.Argument(help="Where to; .json, .png or .charx says in which format.")],
+    original: Annotated[
+        bool, typer.Option("--original", help="The file that it was imported from, as it was.")
+    ] = False,
+    v2: Annotated[bool, typer.Option("--v2", help="Character Card V2, for older programs; else V3.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+) -> None:
+    """Write a character as a card. Example: `moodline characters export seraphina seraphina.png`."""
+    from app.cli.cards import export_card
+
+    export_card(slug, file, original, "v2" if v2 else "v3", force)
 
 
 @characters.command("delete")

@@ -188,4 +188,4 @@ async def _greeting(db: AsyncSession, scope: Scope, character: CharacterFields, 
         raise Unprocessable(f"{character.name} has {has}.", param="greeting")
     persona = await who(db, scope, None)
     user = persona.name if persona else scope.user or FRAMES[character.language].user
-    return fill_names(greetings[number], character.name, user)
+    return fill_names(greetings[number], character.called, user)

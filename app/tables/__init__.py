@@ -1,6 +1,6 @@
 """Every table. SQL is the only truth: vectors and emotions are columns, indexes are caches of them."""
 
-from app.tables.characters import Character, CharacterRevision, Line, LineImport, LoreEntry
+from app.tables.characters import Character, CharacterCard, CharacterRevision, Line, LineImport, LoreEntry
 from app.tables.columns import (
     HIGHEST_FIRST_REVISION,
     LARGEST_ID,
@@ -33,6 +33,7 @@ __all__ = [
     "Bond",
     "BondEvent",
     "Character",
+    "CharacterCard",
     "CharacterRevision",
     "Document",
     "FloatRow",

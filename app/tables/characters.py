@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ForeignKey, String, Text, UniqueConstraint
+from sqlalchemy import ForeignKey, LargeBinary, String, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.tables.columns import Base, BigId, Floats, Terms, new_id, now
@@ -85,3 +85,23 @@ class LoreEntry(Base):
     character_id: Mapped[str] = mapped_column(ForeignKey("characters.id", ondelete="CASCADE"), index=True)
     place: Mapped[int]
     document: Mapped[dict[str, Any]]
+
+
+class CharacterCard(Base):
+    """The card that a character was imported from: the file as it came, and what was read of it.
+
+    `data` and `outer` are those of `app.characters.card.Card`; an export is made of them and of what has been changed
+    since.
+    """
+
+    __tablename__ = "character_cards"
+    character_id: Mapped[str] = mapped_column(ForeignKey("characters.id", ondelete="CASCADE"), primary_key=True)
+    filename: Mapped[str] = mapped_column(String(255), default="")
+    carrier: Mapped[str] = mapped_column(String(16))
+    form: Mapped[str] = mapped_column(String(16))
+    # Megabytes of picture, which only an export needs.
+    original: Mapped[bytes] = mapped_column(LargeBinary, deferred=True)
+    digest: Mapped[str] = mapped_column(String(64))
+    data: Mapped[dict[str, Any]]
+    outer: Mapped[dict[str, Any]]
+    created_at: Mapped[datetime] = mapped_column(default=now)

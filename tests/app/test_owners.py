@@ -97,6 +97,7 @@ NO_IDS = {
     "openai_complete id": "of a tool call, the client's own",
     "stop_token_ids": "of the language model's words",
     "characters_create slug": "the new one's",
+    "characters_import_character slug": "the new one's",
     "memories_list_memories before": "a number to go on from",
     "bonds_list_bonds before": "a number to go on from",
     "bonds_list_events before": "a number to go on from",

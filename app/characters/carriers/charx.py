@@ -56,14 +56,17 @@ def read_card(content: bytes, report: Report) -> bytes:
 
 
 def read_files(content: bytes) -> dict[str, bytes]:
-    """Every file but the card, by its path, as far as they come to no more than a card's file may."""
+    """Every file but the card that can be unpacked, by its path, as far as they come to no more than a card may."""
     files: dict[str, bytes] = {}
     left = FILE_BYTES
     with _opened(content) as archive:
         for name, info in _names(archive).items():
             if name == CARD or info.is_dir() or info.file_size > left:
                 continue
-            files[name] = _unpack(archive, info, left)
+            try:
+                files[name] = _unpack(archive, info, left)
+            except CardError:
+                continue  # it stays in the original
             left -= len(files[name])
     return files
 
@@ -101,6 +104,8 @@ def _names(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
         raise CardError(f"The zip has {len(infos):,} files; at most {ZIP_FILES:,} are read.")
     if (size := sum(info.file_size for info in infos)) > ZIP_BYTES:
         raise CardError(f"The zip unpacks to {size:,} bytes; at most {ZIP_BYTES:,} are taken.")
+    if sum(info.compress_size for info in infos) > archive.start_dir:
+        raise CardError("The zip's files lie on top of one another.")
     names: dict[str, zipfile.ZipInfo] = {}
     for info in infos:
         # zipfile cuts a name at a NUL; the one that was written is what other readers see.

@@ -6,12 +6,15 @@ documentation).
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from app.characters.forms.values import flag_of, number_of, object_of, text_of, texts_of
 from app.characters.reading import CardError, Json, Report
 
 SPEC = "lorebook_v3"
+OURS = "moodline"
+"""The extension in which a V2 file keeps what V3 has and V2 has not, and every file what only we have."""
 POSITIONS = {0: "before_char", 1: "after_char"}
 MOVED = {
     "position": "position",
@@ -87,6 +90,7 @@ def normal_entry(entry: Json, report: Report) -> Json:
     """An entry of a card; one that SillyTavern wrote in its own names is given the card's."""
     if "keys" not in entry and _NATIVE & entry.keys():
         entry = from_native(entry)
+    entry = whole_entry(entry)
     name = "an entry's "
     normal: Json = {
         **entry,
@@ -105,6 +109,30 @@ def normal_entry(entry: Json, report: Report) -> Json:
         if entry.get(text) is not None:
             normal[text] = text_of(entry[text], name + text, report)
     return normal
+
+
+def plain_entry(entry: Json) -> Json:
+    """An entry as V2 may have it: decorators and `use_regex`, which V3 adds, are put into our extension."""
+    rest = re.sub(r"\A(?:[ \t]*@@[^\n]*(?:\n|\Z))+", "", entry["content"])
+    kept: Json = {"content": entry["content"]} if rest != entry["content"] else {}
+    if "use_regex" in entry:
+        kept["use_regex"] = entry["use_regex"]
+    if not kept:
+        return entry
+    plain = {name: value for name, value in entry.items() if name != "use_regex"}
+    return {**plain, "content": rest, "extensions": {**entry["extensions"], OURS: kept}}
+
+
+def whole_entry(entry: Json) -> Json:
+    """The entry that `plain_entry` was made of, unless its content has been changed since."""
+    extensions = entry.get("extensions")
+    kept = extensions.get(OURS) if isinstance(extensions, dict) else None
+    if not isinstance(kept, dict) or not isinstance(extensions, dict) or not kept.keys() <= {"content", "use_regex"}:
+        return entry
+    whole = {**entry, **kept, "extensions": {name: value for name, value in extensions.items() if name != OURS}}
+    content = whole["content"]
+    unchanged = isinstance(content, str) and plain_entry({**whole, "content": content})["content"] == entry["content"]
+    return whole if unchanged else entry
 
 
 def from_native(entry: Json) -> Json:

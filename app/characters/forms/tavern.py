@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from app.characters.forms.book import normal_book
+from app.characters.forms.book import OURS, normal_book, plain_entry
 from app.characters.forms.values import moment_of, object_of, text_of, texts_of
 from app.characters.reading import CardError, Json, Report
 
@@ -26,8 +26,6 @@ LISTS = ("tags", "alternate_greetings")
 THIRD_LISTS = ("group_only_greetings", "source")
 THIRD = ("nickname", "creator_notes_multilingual", "assets", "creation_date", "modification_date", *THIRD_LISTS)
 """What V3 adds."""
-OURS = "moodline"
-"""The extension in which a V2 file keeps what V3 has and V2 has not, and every file what only we have."""
 V2, V3 = "chara_card_v2", "chara_card_v3"
 _TAVERN = {"creatorcomment": "creator_notes", "tags": "tags"}
 """Top-level fields that SillyTavern and TavernAI add to V1."""
@@ -93,7 +91,10 @@ def to_second(data: Json) -> Json:
     second = {name: value for name, value in data.items() if name not in THIRD}
     if third := {name: data[name] for name in THIRD if name in data}:
         ours = object_of(_extensions(data).get(OURS, {}), OURS, Report())
-        second["extensions"] = {**_extensions(data), OURS: {**ours, "v3": third}}
+        rest = {name: value for name, value in _extensions(data).items() if name != OURS}
+        second["extensions"] = {**rest, OURS: {**ours, "v3": third}}
+    if book := data.get("character_book"):
+        second["character_book"] = {**book, "entries": [plain_entry(entry) for entry in book["entries"]]}
     return second
 
 
