@@ -32,13 +32,20 @@ CONTROL_TOKENS: frozenset[str] = frozenset(
         *("<reserved_106>", "<reserved_107>", "<|action_start|>", "<|action_end|>", "<eoh>", "<eoa>"),
         *("<|START_OF_TURN_TOKEN|>", "<|END_OF_TURN_TOKEN|>", "<|SYSTEM_TOKEN|>", "<|USER_TOKEN|>"),
         *("<|CHATBOT_TOKEN|>", "<BOS_TOKEN>", "<EOS_TOKEN>"),
+        # MiniCPM
+        *("<用户>", "<AI>"),
+        # Vicuna, Alpaca and their kin, which mark turns with words
+        *("USER:", "ASSISTANT:", "SYSTEM:", "### Instruction:", "### Input:", "### Response:"),
+        *("### Human:", "### Assistant:", "### User:", "### System:"),
     }
 )
 """What delimits turns and texts in the popular chat templates, as their published tokenizer files spell it."""
+_BRACKETED = r"<[|｜][\w▁.-]{1,40}[|｜]>"
+"""How nearly every family spells such tokens, those that are not listed here included."""
 
 
 def neutralise(text: str, specials: Iterable[str] = CONTROL_TOKENS) -> str:
-    """`text` in which no string of `specials` occurs any more: each is broken after its first character by `BREAK`.
+    """`text` in which neither a string of `specials` nor `<|…|>` occurs: each is broken by `BREAK` after a character.
 
     Overlapping occurrences are all broken, and a second pass changes nothing. Strings of one character cannot be broken
     and are left alone. Lone surrogates, which neither a tokenizer nor UTF-8 takes, become "?".
@@ -51,8 +58,8 @@ def neutralise(text: str, specials: Iterable[str] = CONTROL_TOKENS) -> str:
 @lru_cache(maxsize=32)
 def _pattern(specials: frozenset[str]) -> re.Pattern[str] | None:
     """The character at which a special string begins; None when there is none to look for."""
-    breakable = sorted(special for special in specials if len(special) > 1)
+    breakable = [re.escape(special) for special in sorted(specials) if len(special) > 1]
     if not breakable:
         return None
     # A look-ahead matches at every position, so two specials that overlap are both found.
-    return re.compile(rf"(?=(?:{'|'.join(map(re.escape, breakable))}))(.)", re.DOTALL)
+    return re.compile(rf"(?=(?:{'|'.join((*breakable, _BRACKETED))}))(.)", re.DOTALL)
