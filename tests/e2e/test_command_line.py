@@ -68,6 +68,27 @@ def test_a_person_adds_a_character_gives_it_lines_and_talks_with_it(moodline: Ru
     assert moodline("characters", "restore", "mara").returncode == 0
 
 
+def test_a_card_becomes_a_character_and_a_character_a_card(moodline: Run, tmp_path: Path) -> None:
+    vectors = Path(__file__).parents[1] / "cards" / "vectors"
+    made = moodline("characters", "import", str(vectors / "both.png"))
+    assert made.returncode == 0, made.stderr
+    assert "A V3 card in png: name, " in made.stdout
+    assert "char/mira-mi-la" in made.stdout
+    refused = moodline("characters", "import", str(vectors / "nan.json"))
+    assert (refused.returncode, "NaN" in refused.stderr) == (1, True)
+    for name in ("mira.json", "mira.png", "mira.charx"):
+        assert moodline("characters", "export", "mira-mi-la", str(tmp_path / name)).returncode == 0
+        again = moodline("characters", "import", str(tmp_path / name), "--slug", name.replace(".", "-"))
+        assert "Repaired" not in again.stdout
+    there = moodline("characters", "export", "mira-mi-la", str(tmp_path / "mira.png"))
+    assert (there.returncode, "--force" in there.stderr) == (1, True)
+    original = tmp_path / "original"
+    assert moodline("characters", "export", "mira-mi-la", str(original), "--original").returncode == 0
+    assert original.read_bytes() == (vectors / "both.png").read_bytes()
+    strange = moodline("characters", "export", "mira-mi-la", str(tmp_path / "mira.gif"))
+    assert (strange.returncode, ".charx" in strange.stderr) == (1, True)
+
+
 def test_keys_are_made_shown_once_and_revoked(moodline: Run) -> None:
     key = moodline("keys", "create", "my-app", "--owner", "me").stdout.strip()
     assert key.startswith("ml-")
