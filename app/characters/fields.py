@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from pydantic import ValidationError
 
+from app.characters.entries import lore_fields, with_lore
 from app.characters.forms.book import OURS
 from app.characters.reading import CardError, Json, Report
-from app.characters.schemas import CharacterCreate, CharacterFields, LoreEntryIn
+from app.characters.schemas import CharacterCreate, CharacterFields, LoreSettings
 
 PLAIN = {
     "name": "name",
@@ -29,10 +30,9 @@ PLAIN = {
     "creator_notes": "creator_notes",
 }
 """A character's fields, and a card's."""
-OWN = ("language", "style", "stages", "bond", "strategy", "recall_lines")
+OWN = ("language", "style", "stages", "bond", "lore_settings", "strategy", "recall_lines")
 """Fields that no card has; they stand in our extension."""
 _THIRD = ("nickname",)
-_LOGICS = ("and_any", "not_all", "not_any", "and_all")
 _NAME_CHARS = 100
 
 
@@ -49,7 +49,12 @@ def body_of(data: Json, slug: str, report: Report) -> CharacterCreate:
     fields["creator_notes"] = data["creator_notes"] or data.get("creator_notes_multilingual", {}).get("en", "")
     fields["depth_prompt"] = _depth_prompt(data["extensions"].get("depth_prompt"))
     fields["language"] = language_of(data)
-    lore = [lore_fields(entry) for entry in data.get("character_book", {}).get("entries", [])]
+    book: Json = data.get("character_book", {"entries": []})
+    lore = [lore_fields(entry) for entry in book["entries"]]
+    fields["lore_settings"] = {
+        "scan_depth": _whole(book.get("scan_depth"), 1000, LoreSettings().scan_depth),
+        "recursive": book.get("recursive_scanning") is True,
+    }
     # A card may say everything in other fields; a character is somebody all the same.
     fields["persona"] = fields["persona"] if fields["persona"].strip() else fields["name"]
     own = _own(data["extensions"].get(OURS), fields, report)
@@ -79,34 +84,13 @@ def data_of(fields: CharacterFields, lore: Sequence[Json], base: Json) -> Json:
         held = extensions.get(OURS)
         extensions[OURS] = {**(held if isinstance(held, dict) else {}), **changed}
     data["extensions"] = extensions
-    return _with_lore(data, lore)
+    return with_lore(data, lore)
 
 
 def empty_data(name: str) -> Json:
     """The data of a card that says nothing but a name."""
     texts = {theirs: "" for ours, theirs in PLAIN.items() if ours not in _THIRD}
     return {**texts, "name": name, "tags": [], "alternate_greetings": [], "extensions": {}}
-
-
-def lore_fields(entry: Json) -> Json:
-    """A card's lore entry as the document that is stored."""
-    extensions: Json = entry["extensions"]
-    logic = extensions.get("selectiveLogic")
-    secondary = entry.get("secondary_keys", []) if entry.get("selective", True) else []
-    regex = entry.get("use_regex") is True
-    return {
-        "name": (entry.get("name") or entry.get("comment") or "")[:200],
-        "keys": [_as_regex(key) if regex else key for key in entry["keys"]],
-        "secondary_keys": [] if regex else secondary,
-        "logic": _LOGICS[logic] if isinstance(logic, int) and 0 <= logic < len(_LOGICS) else "and_any",
-        "content": entry["content"],
-        "constant": bool(entry.get("constant")),
-        "enabled": entry["enabled"],
-        "order": max(-(10**9), min(10**9, int(entry["insertion_order"]))),
-        "scan_depth": _whole(extensions.get("scan_depth"), 1000),
-        "case_sensitive": _switch(extensions.get("case_sensitive"), entry.get("case_sensitive")),
-        "whole_words": _switch(extensions.get("match_whole_words")),
-    }
 
 
 def language_of(data: Json) -> str:
@@ -155,73 +139,7 @@ def _short_name(name: str, report: Report) -> str:
     return name[:_NAME_CHARS].strip()
 
 
-def _with_lore(data: Json, lore: Sequence[Json]) -> Json:
-    """`data` whose book has these entries: the card's own where they read the same, else changed or new ones."""
-    book: Json = data.get("character_book") or {"extensions": {}, "entries": []}
-    left = [(entry, LoreEntryIn.model_validate(lore_fields(entry)).model_dump()) for entry in book["entries"]]
-    if [read for _, read in left] == list(lore):
-        return data
-    entries: list[Json | None] = [_take(left, document, tuple(document)) for document in lore]
-    for number, document in enumerate(lore):
-        if entries[number] is None:
-            alike = _take(left, document, ("content",)) or _take(left, document, ("name", "keys")) or _new_entry()
-            entries[number] = _changed(alike, document)
-    return {**data, "character_book": {**book, "entries": entries}}
-
-
-def _take(left: list[tuple[Json, Json]], document: Json, names: Sequence[str]) -> Json | None:
-    """The first entry of the card that agrees in `names`, no longer to be had by another."""
-    for number, (entry, read) in enumerate(left):
-        if all(read[name] == document.get(name) for name in names):
-            del left[number]
-            return entry
-    return None
-
-
-def _changed(entry: Json, document: Mapping[str, Any]) -> Json:
-    """A card's entry that reads as `document`."""
-    extensions: Json = {**entry["extensions"]}
-    if document["logic"] != "and_any" or "selectiveLogic" in extensions:
-        extensions["selectiveLogic"] = _LOGICS.index(document["logic"])
-    for theirs, ours in (("scan_depth", "scan_depth"), ("match_whole_words", "whole_words")):
-        if document[ours] is not None or theirs in extensions:
-            extensions[theirs] = document[ours]
-    changed = {
-        **entry,
-        "keys": document["keys"],
-        "content": document["content"],
-        "extensions": extensions,
-        "enabled": document["enabled"],
-        "insertion_order": document["order"],
-        "constant": document["constant"],
-        "selective": bool(document["secondary_keys"]),
-        "secondary_keys": document["secondary_keys"],
-        "name": document["name"],
-        "comment": document["name"],
-    }
-    changed.pop("use_regex", None)
-    if document["case_sensitive"] is not None or "case_sensitive" in entry:
-        changed["case_sensitive"] = document["case_sensitive"]
-        extensions.pop("case_sensitive", None)
-    return changed
-
-
-def _new_entry() -> Json:
-    return {"extensions": {}, "position": "before_char"}
-
-
-def _as_regex(key: str) -> str:
-    """V3 spells a regular expression bare or as `/pattern/flags`; keys here are the latter."""
-    if key.startswith("/") and key.rfind("/") > 0:
-        return key
-    return "/" + key.replace("/", "\\/") + "/"
-
-
 def _whole(value: Any, most: int, default: int | None = None) -> int | None:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return default
     return max(0, min(most, int(value)))
-
-
-def _switch(*values: Any) -> bool | None:
-    return next((value for value in values if isinstance(value, bool)), None)

@@ -13,7 +13,7 @@ from app.characters import store
 from app.characters.card import Card
 from app.characters.fields import body_of, data_of, empty_data
 from app.characters.reading import Json
-from app.characters.schemas import CharacterFields
+from app.characters.schemas import CharacterFields, LoreEntryIn
 from app.characters.slugs import free_slug, slug_of
 from app.tables import SHARED, Character, CharacterCard, LoreEntry
 from app.text import clean
@@ -64,7 +64,8 @@ async def take_out(db: AsyncSession, character: Character, card: CharacterCard |
     """The data of a character's card as it is now."""
     fields = CharacterFields.model_validate(character.document)
     query = select(LoreEntry.document).where(LoreEntry.character_id == character.id)
-    lore = list(await db.scalars(query.order_by(LoreEntry.place, LoreEntry.id)))
+    rows = await db.scalars(query.order_by(LoreEntry.place, LoreEntry.id))
+    lore = [LoreEntryIn.model_validate(row).model_dump() for row in rows]
     made, changed = int(character.created_at.timestamp()), int(character.updated_at.timestamp())
     if card is None:
         return {**data_of(fields, lore, empty_data(fields.name)), "creation_date": made, "modification_date": changed}

@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 
 from app.characters.card import Card, read
+from app.characters.entries import lore_fields
 from app.characters.export import Format, Origin, Version, write
 from app.characters.fields import body_of, data_of, empty_data
 from app.characters.reading import CardError, Json, Report
-from app.characters.schemas import CharacterFields
+from app.characters.schemas import CharacterFields, LoreEntryIn
+from app.lore.document import entry_of
 from tests.cards.test_vectors import READ, vector
 
 WAYS: list[tuple[Format, Version]] = [("json", "v2"), ("json", "v3"), ("png", "v2"), ("png", "v3"), ("charx", "v3")]
@@ -129,3 +131,42 @@ def test_a_file_of_many_real_characters_gives_each() -> None:
         card = read(content, "character.json", name)
         assert (card.data["name"], card.data["description"]) == (one["bot_name"], one["bot_info"])
         assert body_of(card.data, "x", Report()).language == "zh"
+
+
+def test_what_only_world_info_knows_reaches_the_engine_of_lore_and_can_be_changed() -> None:
+    data = read(vector("v2.json"), "v2.json").data
+    body = body_of(data, "slug", Report())
+    entry = entry_of("1", body.lore[0].model_dump())
+    assert (entry.probability, entry.priority, entry.position, entry.depth) == (80, 5, "before", 4)
+    assert (entry.keys, entry.secondary_keys, entry.order) == (("quay", "码头"), ("storm",), 10)
+    assert (body.lore_settings.scan_depth, body.lore_settings.recursive) == (3, True)
+    lore = [one.model_dump() for one in body.lore]
+    changed = lore[0] | {"probability": 50, "sticky": 2, "position": "after", "priority": None}
+    fields = CharacterFields.model_validate(body.model_dump(exclude={"slug", "shared", "lore"}))
+    now = data_of(fields, [changed, lore[1]], data)
+    first, second = now["character_book"]["entries"]
+    assert (first["extensions"]["probability"], first["extensions"]["sticky"], first["position"]) == (
+        50,
+        2,
+        "after_char",
+    )
+    assert first["extensions"]["acme/colour"] == "blue"
+    assert second == data["character_book"]["entries"][1]
+    again = body_of(read(write(now, {}, None, "json", "v3")).data, "slug", Report())
+    assert [one.model_dump() for one in again.lore] == [changed, lore[1]]
+
+
+def test_an_entry_that_no_engine_understands_is_read_without_what_is_wrong() -> None:
+    odd = {
+        "probability": 900,
+        "depth": -4,
+        "role": 77,
+        "position": 99,
+        "group": "g" * 600,
+        "triggers": ["never"],
+        "sticky": -1,
+    }
+    entry = {"keys": ["a"], "content": "b", "enabled": True, "insertion_order": 10**30, "extensions": odd}
+    document = LoreEntryIn.model_validate(lore_fields(entry))
+    assert (document.keys, document.content, document.probability, document.group) == (["a"], "b", 100, "")
+    assert (document.depth, document.role, document.triggers, document.sticky) == (0, "system", [], 0)

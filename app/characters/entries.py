@@ -1,0 +1,95 @@
+"""Entries of a card's lorebook as the documents of world info, and back. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pydantic import ValidationError
+
+from app.characters.forms.book import MOVED, to_native
+from app.characters.reading import Json
+from app.characters.schemas import LoreEntryIn
+from app.lore.document import document_of, entry_of, fitting
+from app.lore.native import read_entry, write_entry
+
+_SAID = ("name", "keys", "secondary_keys", "content")
+"""Fields that are never given up: one that is too long is refused by name."""
+_BESIDE = {
+    "key": "keys",
+    "keysecondary": "secondary_keys",
+    "content": "content",
+    "constant": "constant",
+    "selective": "selective",
+    "order": "insertion_order",
+    "priority": "priority",
+}
+"""SillyTavern's names for what stands in a card's entry itself, not in its extensions."""
+_NEW: Json = {"keys": [], "content": "", "extensions": {}, "enabled": True, "insertion_order": 100}
+
+
+def lore_fields(entry: Json) -> Json:
+    """A card's entry as the document that is stored; what is only the card's stays with the card."""
+    native = to_native(entry, 0)
+    if entry.get("use_regex") is True:
+        native |= {"key": [_as_regex(key) for key in entry["keys"]], "keysecondary": []}
+    if isinstance(priority := entry.get("priority"), (int, float)):
+        native["priority"] = priority
+    read = read_entry(native)
+    document = fitting(document_of(read)) | {"name": read.name[:200], "extra": {}}
+    try:
+        return LoreEntryIn.model_validate(document).model_dump()
+    except ValidationError as error:
+        # What no engine could make sense of is as if it were not there.
+        wrong = {str(fault["loc"][0]) for fault in error.errors()} - set(_SAID)
+        return {name: value for name, value in document.items() if name not in wrong}
+
+
+def with_lore(data: Json, lore: Sequence[Json]) -> Json:
+    """`data` whose book has these entries: the card's own where they read the same, else changed or new ones."""
+    book: Json = data.get("character_book") or {"extensions": {}, "entries": []}
+    left = [(entry, LoreEntryIn.model_validate(lore_fields(entry)).model_dump()) for entry in book["entries"]]
+    if [read for _, read in left] == list(lore):
+        return data
+    entries: list[Json | None] = [_take(left, document, tuple(document)) for document in lore]
+    for number, document in enumerate(lore):
+        if entries[number] is None:
+            alike = _take(left, document, ("content",)) or _take(left, document, ("name", "keys")) or _NEW
+            entries[number] = _changed(alike, document)
+    return {**data, "character_book": {**book, "entries": entries}}
+
+
+def _take(left: list[tuple[Json, Json]], document: Json, names: Sequence[str]) -> Json | None:
+    """The first entry of the card that agrees in `names`, no longer to be had by another."""
+    for number, (entry, read) in enumerate(left):
+        if all(read[name] == document.get(name) for name in names):
+            del left[number]
+            return entry
+    return None
+
+
+def _changed(entry: Json, document: Json) -> Json:
+    """A card's entry that reads as `document`: what differs is put in, in the card's names."""
+    then = write_entry(entry_of("0", lore_fields(entry)), 0)
+    now = write_entry(entry_of("0", document), 0)
+    changes: Json = {name: now.get(name) for name in {**then, **now} if then.get(name) != now.get(name)}
+    extensions = {**entry["extensions"], **{ours: changes[name] for ours, name in MOVED.items() if name in changes}}
+    changed = {**entry, "extensions": extensions}
+    changed |= {theirs: changes[name] for name, theirs in _BESIDE.items() if name in changes}
+    if "key" in changes or "keysecondary" in changes:
+        changed.pop("use_regex", None)
+    if "comment" in changes:
+        changed |= {"name": changes["comment"], "comment": changes["comment"]}
+    if "disable" in changes:
+        changed["enabled"] = not changes["disable"]
+    if "caseSensitive" in changes:
+        changed["case_sensitive"] = changes["caseSensitive"]
+    if "position" in changes:
+        changed["position"] = "after_char" if changes["position"] == 1 else "before_char"
+    return changed
+
+
+def _as_regex(key: str) -> str:
+    """V3 spells a regular expression bare or as `/pattern/flags`; keys here are the latter."""
+    if key.startswith("/") and key.rfind("/") > 0:
+        return key
+    return "/" + key.replace("/", "\\/") + "/"
