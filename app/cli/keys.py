@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import typer
-from rich.table import Table
+from rich.table import Column, Table
 from sqlalchemy import select
 
 from app import auth
@@ -53,7 +53,9 @@ def show_all() -> None:
             return list(await db.scalars(select(ApiKey).order_by(ApiKey.created_at)))
 
     parts = services()
-    table = Table("key", "name", "owner", "admin", "requests/min", "tokens/min", "streams", "created", "revoked")
+    # The beginning of a key is what other commands take, so that column is never cut.
+    rest = ("name", "owner", "admin", "requests/min", "tokens/min", "streams", "created", "revoked")
+    table = Table(Column("key", no_wrap=True, min_width=9), *rest)
     for row in run_async(work(parts)):
         limits = limits_of(row, parts.settings)
         table.add_row(

@@ -25,13 +25,15 @@ def moodline(tmp_path: Path, weights_home: Path) -> Run:
     (weights_home / "weights").mkdir(parents=True, exist_ok=True)
     (home / "weights").symlink_to(weights_home / "weights", target_is_directory=True)
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MOODLINE_")}
-    environment |= {"MOODLINE_HOME": str(home), "MOODLINE_REPLY_TOKENS": "12", "COLUMNS": "120", "NO_COLOR": "1"}
+    environment |= {"MOODLINE_HOME": str(home), "MOODLINE_REPLY_TOKENS": "12", "NO_COLOR": "1"}
 
-    def run(*words: str, said: str = "", **settings: str) -> subprocess.CompletedProcess[str]:
+    def run(*words: str, said: str = "", columns: int = 120, **settings: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [str(MOODLINE), *words],
             input=said,
-            env=environment | {f"MOODLINE_{name.upper()}": value for name, value in settings.items()},
+            env=environment
+            | {"COLUMNS": str(columns)}
+            | {f"MOODLINE_{name.upper()}": value for name, value in settings.items()},
             capture_output=True,
             text=True,
             check=False,
@@ -92,8 +94,8 @@ def test_a_card_becomes_a_character_and_a_character_a_card(moodline: Run, tmp_pa
 def test_keys_are_made_shown_once_and_revoked(moodline: Run) -> None:
     key = moodline("keys", "create", "my-app", "--owner", "me").stdout.strip()
     assert key.startswith("ml-")
-    listed = moodline("keys", "list").stdout
-    assert key[:8] in listed
+    listed = moodline("keys", "list", columns=80).stdout
+    assert key[:8] in listed, "other commands take it"
     assert key not in listed
     assert moodline("keys", "revoke", key[:8]).returncode == 0
     assert moodline("keys", "revoke", key[:8]).returncode == 1
