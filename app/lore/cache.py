@@ -8,8 +8,8 @@ from collections.abc import Callable, Hashable
 
 from app.lore.index import Index
 
-MAX_ENTRIES = 50_000
-"""Of all indexes that are kept; one of 5,000 entries takes about 10 MB."""
+MAX_ENTRIES = 20_000
+"""Of all indexes that are kept; one of 5,000 entries, two in five of them expressions, takes about 30 MB."""
 
 
 class IndexCache:

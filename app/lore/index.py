@@ -154,38 +154,50 @@ class Index:
 
     def _compile(self) -> None:
         """Compile all expressions, behind filters that tell by the words they need which of them may match at all."""
-        memory = max(_FEWEST_BYTES, min(MAX_PATTERN_BYTES, MAX_PROGRAMS_BYTES // max(1, len(self.regexes))))
+        wanted, self.regexes = list(self.regexes), {}
+        memory = max(_FEWEST_BYTES, min(MAX_PATTERN_BYTES, MAX_PROGRAMS_BYTES // max(1, len(wanted))))
         left = MAX_COMPILING
-        added: list[Key] = []
-        for key in self.regexes:
+        affordable: list[Key] = []
+        for key in wanted:
             left -= compiling(key)
-            program, fault = compiled(key, memory) if left >= 0 else (None, f"never matches: {_COSTLY}")
-            if program is None:
-                self.faults[key] = fault
+            if left >= 0:
+                affordable.append(key)
             else:
-                added.append(key)
-                self.programs.append(program)
-        self.regexes = {key: number for number, key in enumerate(added)}
-        self.regex_owners = tuple(tuple(self.owners.get(key, ())) for key in added)
-        for start in range(0, len(added), _FILTERED):
-            self._add_filter(added[start : start + _FILTERED], start, memory)
+                self.faults[key] = f"never matches: {_COSTLY}"
+        for start in range(0, len(affordable), _FILTERED):
+            self._add_filter(affordable[start : start + _FILTERED], memory)
+        self.regex_owners = tuple(tuple(self.owners.get(key, ())) for key in self.regexes)
 
-    def _add_filter(self, keys: Sequence[Key], start: int, memory: int) -> None:
-        """A filter for expressions from a number on; what is too much for one is for two, and one alone needs none."""
+    def _add_filter(self, keys: Sequence[Key], memory: int) -> None:
+        """A filter for some expressions; what is too much for one is for two, and one alone needs none."""
         chosen = re2.Filter()
-        try:
-            for key in keys:
+        kept: list[Key] = []
+        for key in keys:
+            try:
                 chosen.Add(key.text.encode(), options_for(key, memory))
-            chosen.Compile()
+                kept.append(key)
+            except re2.error:
+                self.faults[key] = compiled(key, memory)[1]
+        start = len(self.programs)
+        try:
+            if kept:
+                chosen.Compile()
         except re2.error:
-            half = len(keys) // 2
-            if half:
-                self._add_filter(keys[:half], start, memory)
-                self._add_filter(keys[half:], start + half, memory)
-            else:
+            if len(kept) == 1:
                 self.unfiltered.append(start)
+                self._number(kept[0], compiled(kept[0], memory)[0])
+            else:
+                self._add_filter(kept[: len(kept) // 2], memory)
+                self._add_filter(kept[len(kept) // 2 :], memory)
             return
-        self.filters.append((chosen, start))
+        for number, key in enumerate(kept):
+            self._number(key, chosen.re(number))
+        if kept:
+            self.filters.append((chosen, start))
+
+    def _number(self, key: Key, program: Any) -> None:
+        self.regexes[key] = len(self.programs)
+        self.programs.append(program)
 
 
 CROWDED = (

@@ -148,7 +148,7 @@ def compile_alone(key: Key) -> tuple[Any, str]:
 def compiled(key: Key, memory: int) -> tuple[Any, str]:
     """The program of a regular expression, or why there is none."""
     try:
-        return re2._Regexp(key.text.encode(), options_for(key, memory)), ""
+        return re2.compile(key.text.encode(), options_for(key, memory)), ""
     except re2.error as error:
         return None, beyond(error)
 
