@@ -9,13 +9,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from app.characters.macros import fill_names
+from app.characters.volatile import VOLATILE
 from app.chat.ask import Ask, Known, Told
 from app.chat.setting import Opening
 from app.lore.book import Activation, activate
 from app.lore.books import make_index
 from app.lore.chance import Draws
+from app.lore.decorators import NO_RULES
 from app.lore.entry import DEPTH, CardField, Entry, Settings
-from app.lore.index import Index
+from app.lore.index import Index, Keyed
 from app.lore.judge import Chat
 from app.lore.placement import place
 from app.lore.timers import NO_TIMERS
@@ -37,16 +39,29 @@ async def know(services: Services, ask: Ask, known: Known, opening: Opening) -> 
     budget = int(room_of(scene, opening.budget, opening.counts.__getitem__)[0] * SHARES["lore"])
     settings = replace(known.lorebooks.settings, budget=budget)
     got = await _activate(services, index, known, _chat(ask, known, scene), settings, opening)
-    told = tuple(_lore(entry) for entry in got.fired if entry.content and entry.position != "outlet")
+    always = {index.items[number].entry.id for number in index.special if is_always_told(index.items[number])}
+    told = tuple(
+        _lore(entry, entry.id in always) for entry in got.fired if entry.content and entry.position != "outlet"
+    )
     return Told(told, got.fates, got.draws, got.timers, place(got.fired, index.quirks).outlets)
 
 
-def _lore(entry: Entry) -> Lore:
-    """An entry as the scene holds it. Only what is told on every turn belongs to the stable prefix."""
-    always = entry.constant and not (entry.group or entry.delay or entry.cooldown or entry.delay_until_recursion)
+def is_always_told(item: Keyed) -> bool:
+    """Whether an entry stands in every prompt word for word, so that the stable prefix may hold it.
+
+    One that is constant may still be drawn, rest, wait, or read differently from turn to turn.
+    """
+    entry = item.entry
+    seldom = entry.group or entry.cooldown or entry.delay or entry.delay_until_recursion or entry.triggers
+    certain = entry.constant and entry.probability >= 100 and not seldom and item.rules == NO_RULES
+    return bool(certain) and not VOLATILE.search(entry.content)
+
+
+def _lore(entry: Entry, always: bool) -> Lore:
+    """An entry as the scene holds it."""
     depth = DEPTH if entry.depth is None else entry.depth
     position = "after" if entry.position == "outlet" else entry.position
-    return Lore(entry.content, always and entry.probability >= 100, position, depth, entry.role)
+    return Lore(entry.content, always, position, depth, entry.role)
 
 
 def pour(scene: Scene, outlets: Mapping[str, Sequence[str]]) -> Scene:
@@ -60,6 +75,7 @@ def pour(scene: Scene, outlets: Mapping[str, Sequence[str]]) -> Scene:
         persona=filled(scene.persona),
         style=filled(scene.style),
         scenario=filled(scene.scenario),
+        passing=filled(scene.passing),
         stage_persona=filled(scene.stage_persona),
         note=filled(scene.note),
     )
