@@ -50,7 +50,7 @@ test-gpu: $(VENV)/.ready-dev check ## The same on the vLLM that MOODLINE_VLLM_PY
 bench-gpu: $(VENV)/.ready ## Start vLLM with MODEL and measure the prefix cache and what this server costs before it
 	@mkdir -p .cache; $(MOODLINE_VLLM_PYTHON) -m vllm.entrypoints.openai.api_server --model $(MODEL) --max-model-len $(CONTEXT) \
 	  --host 127.0.0.1 --port $(BENCH_PORT) --enable-prefix-caching --enable-prompt-tokens-details $(VLLM_OPTIONS) \
-	  > .cache/bench-gpu.vllm.log 2>&1 & engine=$$!; trap 'kill $$engine' EXIT; \
+	  > .cache/bench-gpu.vllm.log 2>&1 & engine=$$!; trap 'kill $$engine 2> /dev/null || true' EXIT; \
 	until $(BIN)/python -c 'import sys, httpx; httpx.get(sys.argv[1]).raise_for_status()' \
 	  http://127.0.0.1:$(BENCH_PORT)/health 2> /dev/null; do \
 	  kill -0 $$engine 2> /dev/null || { tail -n 30 .cache/bench-gpu.vllm.log; exit 1; }; sleep 2; done; \
