@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,9 @@ from sqlalchemy import Connection, event, make_url, text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.pool import NullPool
 
+Mark = Callable[[AsyncSession], Awaitable[None]]
+ON_BEHALF_OF: ContextVar[Mark | None] = ContextVar("moodline_on_behalf_of", default=None)
+"""What marks the call on whose behalf something is written as done, in the transaction that does it."""
 SQLITE_BUSY_SECONDS = 30
 SECONDS_TO_MIGRATE = 60
 """For another process that migrates the same SQLite file."""
@@ -34,10 +38,15 @@ class Database:
             yield session
 
     @asynccontextmanager
-    async def write(self) -> AsyncIterator[AsyncSession]:
-        """A session whose changes commit together when the block ends, or not at all."""
+    async def write(self, *, more: bool = False) -> AsyncIterator[AsyncSession]:
+        """A session whose changes commit together when the block ends, or not at all.
+
+        With `more` to come, the call on whose behalf this is written is not done yet (`ON_BEHALF_OF`).
+        """
         async with AsyncSession(self._writing, expire_on_commit=False) as session, session.begin():
             yield session
+            if not more and (mark := ON_BEHALF_OF.get()):
+                await mark(session)
 
     async def check(self) -> None:
         """Raise SQLAlchemy's `OperationalError` unless the database answers."""

@@ -1,7 +1,8 @@
 """The edge for writes that name themselves by an `Idempotency-Key`: done once, however often they are sent.
 
 Such a call runs in a task of the server's own, which its client's leaving does not end: its retry is owed the answer,
-byte for byte, of a stream too. An error is not kept: it changed nothing, and the call may be tried again.
+byte for byte, of a stream too. An error is not kept: it changed nothing, and the call may be tried again. The
+transaction that does what is asked for says so, or it would be done again where the process ends before it answers.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncGenerator
+from functools import partial
 from time import monotonic
 from typing import Any
 
@@ -24,6 +26,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app import keyed
 from app.chat.headers import FORWARDED_USER, PREFIX
 from app.connected import while_connected
+from app.db import ON_BEHALF_OF
 from app.errors import AppError, BadRequest, ClientGone, Conflict
 from app.http import respond
 from app.keyed import Call
@@ -118,7 +121,7 @@ class Idempotency:
             tape.record(message)
             if tape.whole and tape.status < 400:
                 headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in tape.headers]
-                async with services.db.write() as db:
+                async with services.db.write(more=True) as db:
                     await keyed.keep(db, call, tape.status, headers, bytes(tape.body))
                     if monotonic() - self._pruned > PRUNE_EVERY:
                         self._pruned = monotonic()
@@ -126,11 +129,13 @@ class Idempotency:
                 tape.kept = True
 
         life = asyncio.create_task(_live(services, call))
+        behalf = ON_BEHALF_OF.set(partial(keyed.mark, call=call))
         try:
             await self.app(scope, tape.receive, send)
         except Exception as error:
             tape.error = error
         finally:
+            ON_BEHALF_OF.reset(behalf)
             life.cancel()
             try:
                 if not tape.kept:

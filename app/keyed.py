@@ -7,16 +7,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, delete, select, tuple_, update
+from sqlalchemy import ColumnElement, delete, or_, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.errors import BadRequest, Conflict, Unprocessable
+from app.sessions.store import chunks
 from app.tables import KeyedCall, TurnRecord, now
 
 LOST = timedelta(seconds=30)
 """A call without an answer of which nothing was heard for so long is one whose process is gone."""
+UNANSWERED = 0
+"""The status of a call that is done and will never be answered."""
 WHOLE = ("finished", "cancelled")
 """How a turn ended whose answer is kept. One that failed or was left alone may be tried again under the same key."""
 
@@ -47,7 +50,7 @@ async def claim(db: AsyncSession, call: Call) -> KeyedCall | None:
 
     Raises:
         BadRequest, Unprocessable: the key has named another call.
-        Conflict: its process is gone, but the turn that it asked for is stored.
+        Conflict: what it asked for is done, but its process is gone, or its answer.
     """
     insert = postgresql_insert if db.get_bind().dialect.name == "postgresql" else sqlite_insert
     fields = {"owner": call.owner, "key": call.key, "digest": call.digest}
@@ -61,17 +64,24 @@ async def claim(db: AsyncSession, call: Call) -> KeyedCall | None:
         message = "This Idempotency-Key named another call; a new call needs a new key."
         reused = BadRequest if call.openai else Unprocessable
         raise reused(message, code="idempotency_key_reused", param="Idempotency-Key")
+    if row.status == UNANSWERED:
+        raise _is_done()
     if row.status is None and is_lost(row.seen_at):
         await _take_over(db, row)
         return None
     return row
 
 
+async def mark(db: AsyncSession, call: Call) -> None:
+    """What a call asks for is done; in the transaction that does it, so that both are true or neither is."""
+    await db.execute(update(KeyedCall).where(*_named(call)).values(written=True))
+
+
 async def keep(db: AsyncSession, call: Call, status: int, headers: Headers, body: bytes) -> None:
     """Keep an answer; let the call go instead, so that it can be tried again, if its turn did not come to its end."""
     row = await db.scalar(select(KeyedCall).where(*_named(call)).with_for_update())
-    if row is None:
-        return
+    if row is None or row.status is not None:
+        return  # an erasure came before
     state = await db.scalar(select(TurnRecord.state).where(TurnRecord.id == row.turn_id)) if row.turn_id else WHOLE[0]
     if state not in WHOLE:
         await db.delete(row)
@@ -80,8 +90,10 @@ async def keep(db: AsyncSession, call: Call, status: int, headers: Headers, body
 
 
 async def let_go(db: AsyncSession, call: Call) -> None:
-    """Forget a call that changed nothing: it may be tried again."""
-    await db.execute(delete(KeyedCall).where(*_named(call), KeyedCall.status.is_(None)))
+    """Forget a call that changed nothing: it may be tried again. One that is done is not done again."""
+    unanswered = (*_named(call), KeyedCall.status.is_(None))
+    await db.execute(delete(KeyedCall).where(*unanswered, ~KeyedCall.written))
+    await db.execute(update(KeyedCall).where(*unanswered).values(status=UNANSWERED))
 
 
 def is_lost(seen_at: datetime) -> bool:
@@ -103,11 +115,19 @@ async def prune(db: AsyncSession, hours: float) -> None:
 
 
 async def forget(db: AsyncSession, owner: str) -> int:
-    """Forget an owner's calls that were answered; returns how many. Whose words an answer holds is not told by it."""
-    answered = select(KeyedCall.key).where(KeyedCall.owner == owner, KeyedCall.status.is_not(None))
-    held = answered.order_by(KeyedCall.key).with_for_update()
-    gone = await db.execute(delete(KeyedCall).where(KeyedCall.owner == owner, KeyedCall.key.in_(held)))
-    return int(gone.rowcount)  # type: ignore[attr-defined]
+    """Forget an owner's calls that were answered; returns how many. Whose words an answer holds is not told by it.
+
+    Nor is the answer kept of what is done and about to be answered.
+    """
+    told = (KeyedCall.owner == owner, or_(KeyedCall.status != UNANSWERED, KeyedCall.written))
+    keys = list(await db.scalars(select(KeyedCall.key).where(*told).order_by(KeyedCall.key).with_for_update()))
+    count = 0
+    for some in chunks(keys):
+        named = (KeyedCall.owner == owner, KeyedCall.key.in_(some))
+        gone = await db.execute(delete(KeyedCall).where(*named, KeyedCall.status != UNANSWERED))
+        count += gone.rowcount  # type: ignore[attr-defined]
+        await db.execute(update(KeyedCall).where(*named, KeyedCall.status.is_(None)).values(status=UNANSWERED))
+    return count
 
 
 async def _take_over(db: AsyncSession, row: KeyedCall) -> None:
@@ -118,8 +138,18 @@ async def _take_over(db: AsyncSession, row: KeyedCall) -> None:
             f"The server was stopped before it had answered, but the turn is stored: GET /api/turns/{row.turn_id}.",
             code="turn_is_stored",
         )
+    if row.written:
+        raise _is_done()
     row.seen_at = now()
     row.turn_id = None
+
+
+def _is_done() -> Conflict:
+    return Conflict(
+        "What this call asks for is done, but its answer was lost before it could be kept. See what is there now; "
+        "a new call needs a new Idempotency-Key.",
+        code="call_is_done",
+    )
 
 
 def _named(call: Call) -> tuple[ColumnElement[bool], ColumnElement[bool]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Coroutine, Sequence
+from contextvars import Context
 from time import monotonic
 from typing import Annotated, Any
 
@@ -64,8 +65,11 @@ class UnderWay:
         return running
 
     def start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Do some work in a task that the server waits for when it ends."""
-        task = asyncio.create_task(work)
+        """Do some work in a task that the server waits for when it ends.
+
+        On nobody's behalf (`db.ON_BEHALF_OF`): by what a turn stores its row is told of, and not the call.
+        """
+        task = asyncio.create_task(work, context=Context())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task

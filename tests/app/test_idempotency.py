@@ -11,10 +11,12 @@ import httpx
 import openai
 import pytest
 from sqlalchemy import func, select, update
+from sqlalchemy.exc import OperationalError
 
 from app import idempotency, keyed
 from app.services import Services
 from app.tables import KeyedCall, Message, TurnRecord, now
+from app.users import erase
 from models.engine import EngineBroke, EngineUnavailable
 from models.scripted import ScriptedEngine
 from tests.app.conftest import CAT, Running
@@ -220,6 +222,72 @@ async def test_a_call_whose_process_is_gone_is_made_again_unless_its_turn_is_sto
         await db.execute(update(TurnRecord).values(state="running"))
     again = await here.post("/v1/chat/completions", json=ASK, headers=named())
     assert again.json()["choices"][0]["message"]["content"] == LONG
+
+
+async def test_a_write_that_is_done_is_not_done_again_though_its_answer_was_never_kept(
+    here: httpx.AsyncClient,
+    there: httpx.AsyncClient,
+    services: Services,
+    rows: Rows,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def never(*_call: Any) -> None:
+        raise OperationalError("keep", {}, OSError("the disk is full"))
+
+    body = {"character": "cat", "user": "ana"}
+    with monkeypatch.context() as broken:
+        broken.setattr(keyed, "keep", never)
+        assert (await here.post("/api/sessions", json=body, headers=named("told"))).status_code == 201
+    # As it stands where the process was killed between the two.
+    async with services.db.write() as db:
+        db.add(KeyedCall(owner="local", key="killed", digest="", seen_at=now() - 2 * keyed.LOST))
+        digest = select(KeyedCall.digest).where(KeyedCall.key == "told").scalar_subquery()
+        await db.execute(update(KeyedCall).values(digest=digest, written=True))
+    before = await rows()
+    assert before["sessions"] == 1
+    for key in ("told", "killed"):
+        for http in (here, there):
+            again = await http.post("/api/sessions", json=body, headers=named(key))
+            assert (again.status_code, again.json()["title"]) == (409, "call_is_done"), key
+    assert await rows() == before
+
+
+async def test_a_call_is_marked_as_done_by_what_it_asks_for_and_by_nothing_before(
+    here: httpx.AsyncClient, engine: ScriptedEngine, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine.replies.append(TEN)
+    marked: dict[str, bool] = {}
+    keep = keyed.keep
+
+    async def look(db: Any, call: keyed.Call, *answer: Any) -> None:
+        found = await db.scalar(select(KeyedCall.written).where(KeyedCall.key == call.key))
+        marked[call.key] = bool(found)
+        await keep(db, call, *answer)
+
+    monkeypatch.setattr(keyed, "keep", look)
+    assert (await here.post("/api/sessions", json={"character": "cat"}, headers=named("session"))).status_code == 201
+    assert (await here.post("/v1/chat/completions", json=ASK, headers=named("turn"))).status_code == 200
+    assert (await here.delete("/api/users?user=ana", headers=named("erased"))).status_code == 200
+    assert marked == {"session": True, "turn": False, "erased": True}, "a turn's row tells of the turn"
+    assert (await here.delete("/api/users?user=ana", headers=named("nobody"))).status_code == 404
+    async with services.db.read() as db:
+        assert set(await db.scalars(select(KeyedCall.key))) == {"erased"}
+
+
+async def test_an_erasure_that_breaks_off_is_not_taken_for_done(
+    here: httpx.AsyncClient, engine: ScriptedEngine, rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine.replies.append(TEN)
+    await here.post("/v1/chat/completions", json=ASK)
+
+    async def never(*_some: Any) -> None:
+        raise OperationalError("delete", {}, OSError("the disk is full"))
+
+    with monkeypatch.context() as broken:
+        broken.setattr(erase, "_remove_the_rest", never)
+        assert (await here.delete("/api/users?user=ana", headers=named())).status_code == 500
+    assert (await rows())["messages"] == 0, "the first steps are done"
+    assert (await here.delete("/api/users?user=ana", headers=named())).status_code == 200
 
 
 async def test_a_retry_that_waits_too_long_is_told_when_to_come_back(

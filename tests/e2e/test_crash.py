@@ -9,6 +9,7 @@ import asyncio
 import json
 import os
 import random
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -16,18 +17,28 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import httpx
-from sqlalchemy import select
+import pytest
+from sqlalchemy import select, update
 
 from app.check.everything import everything
 from app.db import Database
-from app.tables import Bond, Memory, Message, Session, Trace
-from tests.e2e.conftest import Server
+from app.keyed import LOST
+from app.tables import Bond, KeyedCall, Memory, Message, Session, Trace, now
+from tests.e2e.conftest import MOODLINE, Server
 
 TURNS = int(os.environ.get("MOODLINE_CRASH_TURNS", "12"))
 SEED = int(os.environ.get("MOODLINE_CRASH_SEED", "1"))
 TALKERS = 4
 LONGEST_LIFE = 5.0
 """Seconds of talk after which a server is killed at the latest."""
+KILLED_BEFORE_IT_ANSWERS = """
+import os, signal, app.keyed
+async def keep(*call):
+    os.kill(os.getpid(), signal.SIGKILL)
+app.keyed.keep = keep
+from app.cli.main import app
+app(["serve"])
+"""
 CHARACTER = {"slug": "mira", "name": "Mira", "persona": "Mends nets.", "greeting": "Mind the ropes."}
 
 
@@ -129,3 +140,30 @@ def test_what_was_acknowledged_survives_kill_9_at_any_moment(
     kept = sum(len(talker.acknowledged) for talker in talkers)
     assert kept < asked, "some turns must be cut off"
     print(f"{lives} kills in {time.monotonic() - began:.0f} s, {asked} turns: {kept} acknowledged, {stored} stored")
+
+
+def test_a_write_that_is_done_when_kill_9_comes_before_its_answer_is_not_done_again(
+    database_url: str, peer: str, serve: Callable[..., Server]
+) -> None:
+    upstream = {"engine": "upstream", "upstream_url": peer, "upstream_dialect": "openai"}
+    server = serve([sys.executable, "-c", KILLED_BEFORE_IT_ANSWERS], database_url=database_url, **upstream)
+    key = {"Idempotency-Key": "mine"}
+    with pytest.raises(httpx.TransportError):
+        server.http.post("/api/characters", json=CHARACTER, headers=key)
+    assert server.process is not None
+    server.process.wait(timeout=60)
+    server.command = [str(MOODLINE), "serve"]
+    server.start()
+    assert server.http.get("/api/characters/mira").is_success, "it was done"
+    asyncio.run(long_after(database_url))
+    again = server.http.post("/api/characters", json=CHARACTER, headers=key)
+    assert (again.status_code, again.json()["title"]) == (409, "call_is_done")
+    assert server.http.post("/api/characters", json=CHARACTER).json()["title"] != "call_is_done"
+
+
+async def long_after(url: str) -> None:
+    """Let so much time pass that the process is taken for gone."""
+    db = Database(url, 1)
+    async with db.write() as session:
+        await session.execute(update(KeyedCall).values(seen_at=now() - 2 * LOST))
+    await db.close()
