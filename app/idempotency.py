@@ -121,8 +121,9 @@ class Idempotency:
             tape.record(message)
             if tape.whole and tape.status < 400:
                 headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in tape.headers]
+                kept = None if (b"cache-control", b"no-store") in tape.headers else bytes(tape.body)
                 async with services.db.write(more=True) as db:
-                    await keyed.keep(db, call, tape.status, headers, bytes(tape.body))
+                    await keyed.keep(db, call, tape.status, headers, kept)
                     if monotonic() - self._pruned > PRUNE_EVERY:
                         self._pruned = monotonic()
                         await keyed.prune(db, services.settings.replay_hours)

@@ -50,7 +50,7 @@ async def claim(db: AsyncSession, call: Call) -> KeyedCall | None:
 
     Raises:
         BadRequest, Unprocessable: the key has named another call.
-        Conflict: what it asked for is done, but its process is gone, or its answer.
+        Conflict: what it asked for is done, but its process is gone, or its answer was not kept.
     """
     insert = postgresql_insert if db.get_bind().dialect.name == "postgresql" else sqlite_insert
     fields = {"owner": call.owner, "key": call.key, "digest": call.digest}
@@ -66,6 +66,11 @@ async def claim(db: AsyncSession, call: Call) -> KeyedCall | None:
         raise reused(message, code="idempotency_key_reused", param="Idempotency-Key")
     if row.status == UNANSWERED:
         raise _is_done()
+    if row.status is not None and row.body is None:
+        raise Conflict(
+            "This call was answered before, and its answer was not to be kept; a new call needs a new Idempotency-Key.",
+            code="answer_not_kept",
+        )
     if row.status is None and is_lost(row.seen_at):
         await _take_over(db, row)
         return None
@@ -77,8 +82,11 @@ async def mark(db: AsyncSession, call: Call) -> None:
     await db.execute(update(KeyedCall).where(*_named(call)).values(written=True))
 
 
-async def keep(db: AsyncSession, call: Call, status: int, headers: Headers, body: bytes) -> None:
-    """Keep an answer; let the call go instead, so that it can be tried again, if its turn did not come to its end."""
+async def keep(db: AsyncSession, call: Call, status: int, headers: Headers, body: bytes | None) -> None:
+    """Keep an answer; of one that is not to be kept, which has no `body`, that it was given.
+
+    If its turn did not come to its end, the call is let go instead, so that it can be tried again.
+    """
     row = await db.scalar(select(KeyedCall).where(*_named(call)).with_for_update())
     if row is None or row.status is not None:
         return  # an erasure came before

@@ -14,7 +14,7 @@ from app.chat.follow import draft, follow, tell
 from app.chat.progress import TurnOut
 from app.chat.room import lowered
 from app.chat.speak import Speech
-from app.chat.sse import EventStream
+from app.chat.sse import UNKEPT, EventStream
 from app.chat.turn import prepare, take_turn
 from app.chat.turns import EVENTS, told
 from app.chat.under_way import UnderWayDep
@@ -52,7 +52,7 @@ async def take(
     gone = leave_of(services, body.on_disconnect, stateful=ask.store, keyed=key is not None)
     running = under_way.begin(turn, speeches, source, gone, mode=body.mode, key=key)
     headers = {"x-session-id": session_id} | lowered(body.max_tokens, turn.ask.sampling)
-    headers |= {"x-moodline-turn": turn.id} if ask.store else {}
+    headers |= {"x-moodline-turn": turn.id} if ask.store else UNKEPT
     if running.speech.begun:
         await running.speech.begun
     if body.stream:

@@ -25,7 +25,7 @@ from app.chat.reading import is_task, read_ask, read_sampling
 from app.chat.room import fitted_bare, lowered
 from app.chat.shapes import ChatCompletion, ModelList, ModelOut
 from app.chat.speak import Speech
-from app.chat.sse import EventStream
+from app.chat.sse import UNKEPT, EventStream
 from app.chat.trace import summary
 from app.chat.turn import prepare, take_turn
 from app.chat.under_way import UnderWayDep
@@ -103,6 +103,8 @@ async def _respond(body: ChatRequest, request: Request, answer: Answer) -> Respo
     # Waiting for the first piece makes an engine that is down a 503 instead of a broken 200.
     async with while_connected(request):
         first = await anext(answer.pieces, Piece())
+    if body.store is False:
+        answer = replace(answer, headers=answer.headers | UNKEPT)
     if body.stream:
         counted = body.stream_options is not None and bool(body.stream_options.include_usage)
         return EventStream(events(answer, first, counted=counted), answer.pieces, answer.headers)

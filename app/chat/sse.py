@@ -12,6 +12,8 @@ from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 DONE = "data: [DONE]\n\n"
+UNKEPT = {"Cache-Control": "no-store"}
+"""Headers of an answer that nobody on its way may keep, `app.idempotency` neither."""
 
 
 def event(body: dict[str, Any], *, name: str = "", number: str = "") -> str:
@@ -35,7 +37,7 @@ class EventStream(StreamingResponse):
         leave: ExitStack | None = None,
     ) -> None:
         unbuffered = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
-        super().__init__(events, media_type="text/event-stream", headers=headers | unbuffered)
+        super().__init__(events, media_type="text/event-stream", headers=unbuffered | headers)
         self._events, self._source, self._leave = events, source, leave or ExitStack()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Response
 from fastapi.responses import StreamingResponse
 
 from app.auth import CallerDep
@@ -50,11 +50,13 @@ async def read_all(user: User, caller: CallerDep, services: ServicesDep) -> Stre
 
 
 @router.delete("")
-async def remove(user: User, caller: CallerDep, services: ServicesDep) -> Erased:
+async def remove(user: User, caller: CallerDep, services: ServicesDep, response: Response) -> Erased:
     """Forget a user for good: conversations, memories, bonds, traces. There is no way back.
 
     A second time it is a 404: nothing is kept any more. Backups that were made before still hold it.
     """
     async with services.db.read() as db:
         await find_user(db, caller.owner, user)
+    # It names the user.
+    response.headers["Cache-Control"] = "no-store"
     return Erased(user=user, removed=await erase(services, caller.owner, user))

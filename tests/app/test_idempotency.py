@@ -290,6 +290,46 @@ async def test_an_erasure_that_breaks_off_is_not_taken_for_done(
     assert (await here.delete("/api/users?user=ana", headers=named())).status_code == 200
 
 
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("model", ["char/cat", "scripted"])
+async def test_an_answer_that_is_not_to_be_stored_is_given_once_and_kept_nowhere(
+    here: httpx.AsyncClient,
+    there: httpx.AsyncClient,
+    engine: ScriptedEngine,
+    services: Services,
+    stream: bool,
+    model: str,
+) -> None:
+    engine.replies.append("喵" + TEN)
+    ask = ASK | {"store": False, "stream": stream, "model": model}
+    first = await here.post("/v1/chat/completions", json=ask, headers=named())
+    assert first.status_code == 200
+    assert first.headers["cache-control"] == "no-store"
+    for http in (here, there):
+        again = await http.post("/v1/chat/completions", json=ask, headers=named())
+        assert (again.status_code, again.json()["error"]["code"]) == (409, "answer_not_kept")
+    other = await here.post("/v1/chat/completions", json=ask | {"store": True}, headers=named())
+    assert other.json()["error"]["code"] == "idempotency_key_reused"
+    async with services.db.read() as db:
+        row = (await db.scalars(select(KeyedCall))).one()
+    assert (row.status, row.body, row.turn_id) == (200, None, None)
+    assert len(engine.asked) == 1
+
+
+async def test_what_is_written_for_the_user_and_who_was_erased_is_not_kept_either(
+    here: httpx.AsyncClient, engine: ScriptedEngine, services: Services
+) -> None:
+    session = (await here.post("/api/sessions", json={"character": "cat", "user": "ana"})).json()["id"]
+    engine.replies.append(TEN)
+    turn = {"mode": "impersonate"}
+    assert (await here.post(f"/api/sessions/{session}/turns", json=turn, headers=named())).status_code == 200
+    assert (await here.delete("/api/users?user=ana", headers=named("gone"))).status_code == 200
+    async with services.db.read() as db:
+        assert list(await db.scalars(select(KeyedCall.body))) == [None]
+    again = await here.delete("/api/users?user=ana", headers=named("gone"))
+    assert (again.status_code, again.json()["title"]) == (409, "answer_not_kept")
+
+
 async def test_a_retry_that_waits_too_long_is_told_when_to_come_back(
     here: httpx.AsyncClient, engine: ScriptedEngine, services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
