@@ -5,12 +5,12 @@ Every function expects a session that `open_own` or `hold_own` has locked, and s
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import select, update
+from sqlalchemy import CTE, and_, literal, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import aliased
 
 from app.errors import Conflict
 from app.memory.waiting import form_missing
@@ -22,10 +22,8 @@ from app.tables import Character, Message, Session, new_id, now
 
 async def choose(db: AsyncSession, session: Session, message_id: str | None) -> None:
     """Let the current branch go through a message, to the newest leaf below it; None is above the first messages."""
-    below = await _children(db, session)
-    while versions := below.get(message_id):
-        message_id = max(versions, key=_newest).id
-    session.leaf_id = message_id
+    below = await _newest_below(db, session, message_id)
+    session.leaf_id = below[-1] if below else message_id
     session.updated_at = now()
     await settle(db, scope_of(session), session)
 
@@ -52,8 +50,7 @@ async def edit(
 async def delete(db: AsyncSession, session: Session, message: Message) -> None:
     """Hide a message with everything below it; what is current then is beside it, or above it."""
     moment = now()
-    below = await _children(db, session)
-    gone = _subtree(below, message)
+    gone = await _subtree(db, message)
     await _mark_deleted(db, gone, moment)
     if session.leaf_id in gone:
         await choose(db, session, message.parent_id)
@@ -71,8 +68,7 @@ async def restore(db: AsyncSession, session: Session, message: Message) -> None:
     parent = await db.get(Message, message.parent_id) if message.parent_id else None
     if parent is not None and parent.deleted_at is not None:
         raise Conflict(f"The message above it is deleted as well; restore {parent.id} first.", code="parent_deleted")
-    below = await _children(db, session, deleted_at=message.deleted_at)
-    await _mark_deleted(db, _subtree(below, message), None)
+    await _mark_deleted(db, await _subtree(db, message), None)
     await choose(db, session, message.id)
 
 
@@ -103,36 +99,34 @@ async def _following(db: AsyncSession, session: Session, message: Message) -> li
     """What comes below a message: on the current branch if it is on it, else down to the newest leaf."""
     if message.active and session.leaf_id:
         return [row for row in await read_branch(db, session.leaf_id) if row.depth > message.depth]
-    below, rows = await _children(db, session), [message]
-    while versions := below.get(rows[-1].id):
-        rows.append(max(versions, key=_newest))
-    return rows[1:]
+    ids = await _newest_below(db, session, message.id)
+    rows = [row for some in chunks(ids) for row in await db.scalars(select(Message).where(Message.id.in_(some)))]
+    return sorted(rows, key=lambda row: row.depth)
 
 
-async def _children(
-    db: AsyncSession, session: Session, deleted_at: datetime | None = None
-) -> dict[str | None, list[Message]]:
-    """The session's messages by what they hang below: those that are not deleted, or that were deleted at a moment."""
-    query = select(Message).where(Message.session_id == session.id)
-    gone = Message.deleted_at.is_(None) if deleted_at is None else Message.deleted_at == deleted_at
-    below: dict[str | None, list[Message]] = defaultdict(list)
-    for row in await db.scalars(query.where(gone).execution_options(populate_existing=True)):
-        below[row.parent_id].append(row)
-    return below
+async def _newest_below(db: AsyncSession, session: Session, message_id: str | None) -> list[str]:
+    """The ids below a message, or of a whole branch for None, going to the newest version each time.
+
+    A copy has the time of what it is a copy of, but is newer. One look into the index of parents a level, so that it
+    takes as long as the branch and not as the tree.
+    """
+    version = aliased(Message)
+    newest = select(version.id).where(version.deleted_at.is_(None)).limit(1)
+    newest = newest.order_by(version.created_at.desc(), version.origin_id.is_not(None).desc(), version.id.desc())
+    roots = and_(version.session_id == session.id, version.parent_id.is_(None))
+    above = version.parent_id == message_id if message_id else roots
+    down = select(newest.where(above).scalar_subquery().label("id"), literal(0).label("level")).cte(recursive=True)
+    further = newest.where(version.parent_id == down.c.id).correlate(down).scalar_subquery()
+    down = down.union_all(select(further, down.c.level + 1).where(down.c.id.is_not(None)))
+    return list(await db.scalars(select(down.c.id).where(down.c.id.is_not(None)).order_by(down.c.level)))
 
 
-def _newest(row: Message) -> tuple[datetime, bool, str]:
-    """A copy has the time of what it is a copy of, but is newer."""
-    return row.created_at, row.origin_id is not None, row.id
-
-
-def _subtree(below: dict[str | None, list[Message]], message: Message) -> list[str]:
-    found, ids = [message], []
-    while found:
-        row = found.pop()
-        ids.append(row.id)
-        found += below.get(row.id, [])
-    return ids
+async def _subtree(db: AsyncSession, message: Message) -> list[str]:
+    """A message and what hangs below it: what is not deleted either, or was deleted with it."""
+    same = Message.deleted_at.is_(None) if message.deleted_at is None else Message.deleted_at == message.deleted_at
+    below: CTE = select(Message.id).where(Message.id == message.id).cte(recursive=True)
+    below = below.union_all(select(Message.id).join(below, Message.parent_id == below.c.id).where(same))
+    return list(await db.scalars(select(below.c.id)))
 
 
 async def _mark_deleted(db: AsyncSession, ids: Sequence[str], moment: datetime | None) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from typing import Any
 
 import httpx
 import pytest
-from sqlalchemy import select
+from sqlalchemy import event, select
 
 from app.bond.store import lock_bond
 from app.reindex import embed_waiting
@@ -114,6 +115,34 @@ async def test_another_branch_is_chosen_by_any_of_its_messages(
     assert await standing(client) == other
     newest = await one.do("PUT", "/leaf", message_id=ids[GREETING])
     assert texts(newest)[-1] == "What?"
+
+
+async def test_whatever_changes_a_branch_reads_that_branch_and_not_the_whole_tree(
+    services: Services, a_talk: Fixture
+) -> None:
+    one: Talk = await a_talk(HELLO, CAT)
+    ids = await one.ids()
+    async with services.db.write() as db:
+        root = await db.get_one(Message, ids[HELLO[0]])
+        for number in range(50):
+            row = Message(session_id=one.id, parent_id=root.id, depth=2, role="assistant", text="No.", path_hash="-")
+            row.active, row.created_at = False, root.created_at - timedelta(days=1 + number)
+            db.add(row)
+    read: list[str] = []
+
+    def note(row: Message, _context: Any) -> None:
+        read.append(row.text)
+
+    event.listen(Message, "load", note)
+    try:
+        assert texts(await one.do("PUT", "/leaf", message_id=ids[HELLO[0]])) == [GREETING, *HELLO, *CAT]
+        await one.do("DELETE", f"/messages/{ids[HELLO[1]]}")
+        assert texts(await one.do("POST", f"/messages/{ids[HELLO[1]]}/restore")) == [GREETING, *HELLO, *CAT]
+        await one.do("PATCH", f"/messages/{ids[CAT[1]]}", text="I see.", following="keep")
+    finally:
+        event.remove(Message, "load", note)
+    assert {GREETING, *HELLO, *CAT} <= set(read)
+    assert read.count("No.") < 10, "only where it is current, once what was newer is deleted"
 
 
 async def test_an_edited_message_is_a_version_beside_it_and_what_followed_follows_it_if_that_is_wanted(
