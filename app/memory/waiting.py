@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 from sqlalchemy import select, update
@@ -26,21 +26,26 @@ async def form_missing(
     *,
     names: tuple[str, str],
     before: Message | None = None,
+    forgotten: Collection[Exchange] = (),
 ) -> int | None:
     """Memories that wait for vectors, for the exchanges in which a message of `fresh` takes part and no copy.
 
     `rows` are messages of one session, parents first, those above the fresh ones among them; `names` are those of the
     user and the character; the bond is locked. What a person has forgotten does not come back: both of its messages are
-    old or copies. Returns the memory of the exchange above the row `before`, if there is one.
+    old or copies, or it is among the `forgotten`. Returns the memory of the exchange above the row `before`, if there
+    is one.
     """
     by_id = {row.id: row for row in rows}
     known = await _remembered(db, [original(row) for row in rows if row.role == "user"])
     formed: dict[Exchange, Memory] = {}
-    pairs = [(by_id[row.parent_id], row) for row in rows if row.parent_id in by_id]
-    pairs = [pair for pair in pairs if _is_exchange(*pair)]
+    pairs = exchanges(rows)
     for said, reply in pairs:
         pair = original(said), original(reply)
-        if pair not in known and any(row.id in fresh and row.origin_id is None for row in (said, reply)):
+        if (
+            pair not in known
+            and pair not in forgotten
+            and any(row.id in fresh and row.origin_id is None for row in (said, reply))
+        ):
             formed.setdefault(pair, _waiting(scope, said, reply, names))
     db.add_all(formed.values())
     await db.flush()
@@ -56,6 +61,13 @@ async def form_missing(
     await _index_anew(db, scope, outlived)
     last = _before(by_id, before) if before else None
     return known.get(last) if last else None
+
+
+def exchanges(rows: Sequence[Message]) -> list[tuple[Message, Message]]:
+    """Each reply among the rows after what the user had said, where that is among them."""
+    by_id = {row.id: row for row in rows}
+    pairs = [(by_id[row.parent_id], row) for row in rows if row.parent_id in by_id]
+    return [pair for pair in pairs if _is_exchange(*pair)]
 
 
 async def _index_anew(db: AsyncSession, scope: Scope, previous: Mapping[int, int]) -> None:

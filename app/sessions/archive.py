@@ -39,9 +39,20 @@ class Happened:
 
 
 @dataclass(frozen=True, slots=True)
+class Kept:
+    """What a person made of the memory of an exchange: other words, another weight (0..1), a pin, or nothing at all."""
+
+    text: str | None = None
+    importance: float | None = None
+    pinned: bool = False
+    forgotten: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Told:
     """A message. `key` names it, `parent` one above it; copies of one another have the same `origin`, which may be the
-    key of one of them. `emotion` has 8 values.
+    key of one of them. `emotion` has 8 values. `memory` is that of the exchange which a reply ends, where a person
+    changed it.
     """
 
     key: str
@@ -55,6 +66,7 @@ class Told:
     emotion: tuple[float, ...] | None = None
     deleted_at: datetime | None = None
     happened: tuple[Happened, ...] = ()
+    memory: Kept | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +123,15 @@ class _Happened(BaseModel):
     created_at: Moment | None = None
 
 
+class _Kept(BaseModel):
+    text: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=20_000), STORABLE] | None = (
+        None
+    )
+    importance: Annotated[FiniteFloat, Field(ge=0, le=1)] | None = None
+    pinned: bool = False
+    forgotten: bool = False
+
+
 class _Line(BaseModel):
     model_config = ConfigDict(strict=False)
 
@@ -125,6 +146,7 @@ class _Line(BaseModel):
     deleted_at: Moment | None = None
     emotion: Annotated[list[FiniteFloat], Field(min_length=8, max_length=8)] | None = None
     happened: Annotated[list[_Happened], Field(max_length=1_000)] = []
+    memory: _Kept | None = None
 
 
 def write(archive: Archive) -> Iterator[str]:
@@ -157,6 +179,7 @@ def write(archive: Archive) -> Iterator[str]:
                 "deleted_at": told.deleted_at,
                 "emotion": None if told.emotion is None else list(told.emotion),
                 **({"happened": [asdict(one) for one in told.happened]} if told.happened else {}),
+                **({"memory": asdict(told.memory)} if told.memory else {}),
             }
         )
 
@@ -179,6 +202,7 @@ def read(lines: Sequence[str], longest: int) -> Archive:
             emotion=None if row.emotion is None else tuple(row.emotion),
             deleted_at=row.deleted_at,
             happened=tuple(Happened(**one.model_dump()) for one in row.happened),
+            memory=Kept(**row.memory.model_dump()) if row.memory else None,
         )
         tree.add(told, number)
     if head.leaf is not None and head.leaf not in tree.levels:

@@ -13,8 +13,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.bond.store import WAITING, events_of, lock_bond
 from app.memory.waiting import form_missing
 from app.sessions import change
-from app.sessions.archive import Archive, Happened, Told
+from app.sessions.archive import Archive, Happened, Kept, Told
 from app.sessions.find import scope_of, speakers
+from app.sessions.kept import keep, kept_of, read_kept
 from app.sessions.store import Scope, child, original
 from app.tables import BondEvent, Character, Message, Session, new_id, now
 from models.scene import Message as Said
@@ -25,8 +26,9 @@ async def take_out(db: AsyncSession, session: Session, character: Character) -> 
     query = select(Message).where(Message.session_id == session.id)
     rows = list(await db.scalars(query.order_by(Message.depth, Message.created_at, Message.id)))
     happened = await _happened(db, session)
+    kept = await read_kept(db, rows, speakers(session, character))
     return Archive(
-        messages=tuple(_told(row, happened.pop(original(row), [])) for row in rows),
+        messages=tuple(_told(row, happened.pop(original(row), []), kept.get(row.id)) for row in rows),
         leaf=session.leaf_id,
         character=character.slug,
         user=session.user,
@@ -62,7 +64,11 @@ async def bring_in(db: AsyncSession, scope: Scope, character: Character, archive
     for told in archive.messages:
         db.add_all(_event(scope, original(rows[told.key]), one, present) for one in told.happened)
     names = speakers(session, character)
-    await form_missing(db, scope, list(rows.values()), {row.id for row in rows.values()}, names=names)
+    kept = kept_of(archive, rows)
+    forgotten = {pair for pair, memory in kept.items() if memory.forgotten}
+    fresh = {row.id for row in rows.values()}
+    await form_missing(db, scope, list(rows.values()), fresh, names=names, forgotten=forgotten)
+    await keep(db, session.id, kept)
     leaf = rows.get(archive.leaf or "")
     # A current branch ends where nothing is below; a file may have been written by hand.
     await change.choose(db, session, leaf.id if leaf is not None and leaf.deleted_at is None else None)
@@ -126,7 +132,7 @@ def _event(scope: Scope, message_id: str, one: Happened, present: datetime) -> B
     )
 
 
-def _told(row: Message, happened: Sequence[BondEvent]) -> Told:
+def _told(row: Message, happened: Sequence[BondEvent], memory: Kept | None) -> Told:
     return Told(
         key=row.id,
         parent=row.parent_id,
@@ -139,6 +145,7 @@ def _told(row: Message, happened: Sequence[BondEvent]) -> Told:
         emotion=None if row.emotion is None else tuple(row.emotion.tolist()),
         deleted_at=row.deleted_at,
         happened=tuple(Happened(one.kind, one.name, one.numbers, one.note, one.created_at) for one in happened),
+        memory=memory,
     )
 
 

@@ -101,6 +101,43 @@ async def test_a_conversation_comes_back_from_its_file_with_every_branch(
             assert row.depth == (parent.depth + 1 if parent else 0)
 
 
+async def test_what_people_made_of_memories_goes_with_the_conversation_and_comes_back_with_it(
+    client: httpx.AsyncClient, services: Services, grown: str
+) -> None:
+    plain = {
+        form: (await client.get(f"/api/sessions/{grown}/export?format={form}")).text
+        for form in ("jsonl", "sillytavern")
+    }
+    assert '"memory"' not in plain["jsonl"], "what came of itself comes of itself again"
+    await embed_waiting(services)
+    ids = {memory["text"]: memory["id"] for memory in (await client.get("/api/memories?user=ana")).json()["items"]}
+    dog, sad = ids["ana: My dog is Olive.\nMira: 好名字。"], ids["ana: I am sad.\nMira: Sit."]
+    love = ids["ana: I love it here!\nMira: Aye, aye."]
+    await client.patch(f"/api/memories/{dog}", json={"text": "Ana has a dog. 它叫Olive。", "pinned": True})
+    await client.patch(f"/api/memories/{sad}", json={"importance": 0.25})
+    await client.delete(f"/api/memories/{love}")
+    told = (await client.get(f"/api/sessions/{grown}/export")).text
+    marks = {line["text"]: line["memory"] for line in map(json.loads, told.splitlines()[1:]) if "memory" in line}
+    assert marks == {
+        "好名字。": {"text": "Ana has a dog. 它叫Olive。", "importance": None, "pinned": True, "forgotten": False},
+        "Sit.": {"text": None, "importance": 0.25, "pinned": False, "forgotten": False},
+        "Aye, aye.": {"text": None, "importance": None, "pinned": False, "forgotten": True},
+    }
+    assert (await client.get(f"/api/sessions/{grown}/export?format=sillytavern")).text == plain["sillytavern"]
+    await client.delete(f"/api/sessions/{grown}", headers={"If-Match": "*"})
+    session = (await bring(client, told)).json()["id"]
+    again = await client.get(f"/api/sessions/{session}/export")
+    assert renamed(again.text) == renamed(told)
+    await embed_waiting(services)
+    assert renamed((await client.get(f"/api/sessions/{session}/export")).text) == renamed(told)
+    there = {memory["text"]: memory for memory in (await client.get("/api/memories?user=ana")).json()["items"]}
+    assert there["Ana has a dog. 它叫Olive。"]["pinned"]
+    assert there["ana: I am sad.\nMira: Sit."]["importance"] == 0.25
+    assert not [text for text in there if "Aye, aye." in text or "My dog is" in text]
+    shown = (await client.get(f"/api/sessions/{session}")).json()["branch"]
+    assert [row["text"] for row in shown if row["pinned"]] == ["My dog is Olive.", "好名字。"]
+
+
 async def test_a_file_goes_to_another_user_or_owner_and_touches_nothing_of_whom_it_is_from(
     client: httpx.AsyncClient, services: Services, grown: str, talk: Fixture
 ) -> None:
