@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import re
 import shutil
@@ -50,6 +51,7 @@ class Conversations(RuleBasedStateMachine):
         self.engine = ScriptedEngine(context_length=200_000)
         self.count = 0
         self.tree = Tree()
+        self.pinned: set[tuple[str | None, str | None]] = set()
         self.run(self._start())
         for slug in SLUGS:
             body = {"slug": slug, "name": slug.title(), "persona": f"{slug.title()} is here.", "stages": STAGES}
@@ -168,6 +170,52 @@ class Conversations(RuleBasedStateMachine):
             said = ("user", self.fresh(window, words))
             self.send(window, [*branch, said], [said], session)
 
+    @rule(data=st.data(), words=st.sampled_from(WORDS), anywhere=st.booleans(), stream=st.booleans())
+    def say_by_a_turn(self, data: st.DataObject, words: str, anywhere: bool, stream: bool) -> None:
+        """Below any message, or at the end of the current branch."""
+        node = self.one_message(data) if anywhere else None
+        session = node.session if node else self.one_session(data)
+        if session is not None:
+            above = self.tree.path(node.id if node else self.tree.leaves[session])
+            said = self.fresh(Window(*self.tree.scopes[session]), words)
+            self.take(session, "say", [(n.role, n.text) for n in above] + [("user", said)], node, stream, text=said)
+
+    @rule(data=st.data(), mode=st.sampled_from(("regenerate", "continue")), stream=st.booleans())
+    def answer_again_by_a_turn(self, data: st.DataObject, mode: str, stream: bool) -> None:
+        """Another reply beside one of any branch, a longer version of it, or an answer to a message of the user's."""
+        if node := self.one_message(data):
+            path = [(n.role, n.text) for n in self.tree.path(node.id)]
+            if node.role == "assistant" and node.parent is not None:
+                self.take(node.session, mode, path[:-1], node, stream, begun=node.text if mode == "continue" else "")
+            elif node.role == "user" and mode == "regenerate":
+                self.take(node.session, mode, path, node, stream)
+            else:
+                self.refuse(node.session, {"mode": mode, "message_id": node.id})
+
+    @rule(data=st.data())
+    def have_something_written_for_the_user(self, data: st.DataObject) -> None:
+        """It leaves nothing."""
+        if node := self.one_message(data):
+            before = self.tree
+            self.engine.replies.append(self.fresh(Window(*before.scopes[node.session]), "I might say,"))
+            body = {"mode": "impersonate", "message_id": node.id}
+            answer = self.run(self.http.post(f"/api/sessions/{node.session}/turns", json=body))
+            assert answer.status_code == 200, answer.text
+            self.look()
+            assert (self.tree.nodes.keys(), self.tree.leaves) == (before.nodes.keys(), before.leaves)
+
+    @rule(data=st.data(), pinned=st.booleans())
+    def pin(self, data: st.DataObject, pinned: bool) -> None:
+        """A message of the current branch or of another one, itself or a copy."""
+        if node := self.one_message(data):
+            mine = {pair for pair in self.exchanges() if node.origin in pair}
+            path = f"/api/sessions/{node.session}/messages/{node.id}/pin"
+            answer = self.run(self.http.put(path, json={"pinned": pinned}))
+            assert answer.status_code == (200 if mine else 409), answer.text
+            self.pinned = self.pinned | mine if pinned else self.pinned - mine
+            assert not mine or answer.json()["pinned"] == bool(self.pinned & mine)
+            self.look()
+
     @rule(data=st.data())
     def delete_a_session(self, data: st.DataObject) -> None:
         session = self.one_session(data)
@@ -279,6 +327,46 @@ class Conversations(RuleBasedStateMachine):
         self.check_place(window, before, chosen)
         self.check_prompt(window, before, chosen, answer.headers["x-moodline-turn"])
 
+    def take(
+        self,
+        session: str,
+        mode: str,
+        talk: list[Said],
+        node: Node | None,
+        stream: bool,
+        *,
+        begun: str = "",
+        text: str = "",
+    ) -> None:
+        """Have a turn of a session's own, and hold what it did against the model. `talk` is what is answered."""
+        before, window = self.tree, Window(*self.tree.scopes[session])
+        reply = self.fresh(window, "So be it,")
+        self.engine.replies.append(reply)
+        body = {"mode": mode, "text": text, "message_id": node.id if node else None, "stream": stream}
+        answer = self.run(self.http.post(f"/api/sessions/{session}/turns", json=body))
+        assert answer.status_code == 200, answer.text
+        turn = json.loads(answer.text.strip().rpartition("\ndata: ")[2]) if stream else answer.json()
+        assert (turn["state"], turn["mode"], turn["text"]) == ("finished", mode, reply)
+        window.talk = [*talk, ("assistant", begun + reply)]
+        self.look()
+        path = self.tree.path(self.tree.leaves[session])
+        assert [(n.role, n.text) for n in path] == window.talk
+        assert [n.id for n in path[-2:]] == [turn["message_id"], turn["reply_id"]]
+        new = self.tree.nodes.keys() - before.nodes.keys()
+        assert new == {n.id for n in path[len(talk) - (mode == "say") :]}, "one chain, and nothing beside it"
+        assert self.run(self.http.get(f"/api/turns/{turn['id']}")).json() == turn
+        if not begun:
+            self.check_prompt(window, before, session, turn["id"])
+
+    def refuse(self, session: str, body: dict[str, Any]) -> None:
+        """A turn that can't be taken changes nothing."""
+        answer = self.run(self.http.post(f"/api/sessions/{session}/turns", json=body))
+        assert (answer.status_code, answer.json()["title"]) == (422, "nothing_to_answer")
+
+    def exchanges(self) -> set[tuple[str | None, str | None]]:
+        """All that is remembered, by its message and its reply."""
+        return {(memory.message_id, memory.reply_id) for memory in self.tree.memories.values()}
+
     def check_place(self, window: Window, before: Tree, chosen: str) -> None:
         """The right session, the right branch point, nothing stored twice, copies known as such."""
         talk = window.talk[:-1]
@@ -327,6 +415,8 @@ class Conversations(RuleBasedStateMachine):
     def everything_agrees(self) -> None:
         self.look()
         agrees(self.tree)
+        pinned = {(memory.message_id, memory.reply_id) for memory in self.tree.memories.values() if memory.pinned}
+        assert pinned == self.pinned
 
 
 def examine(open_database: Callable[[], str], encoder: Any, examples: int) -> None:
