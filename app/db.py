@@ -38,14 +38,14 @@ class Database:
             yield session
 
     @asynccontextmanager
-    async def write(self, *, more: bool = False) -> AsyncIterator[AsyncSession]:
+    async def write(self, *, done: bool = True) -> AsyncIterator[AsyncSession]:
         """A session whose changes commit together when the block ends, or not at all.
 
-        With `more` to come, the call on whose behalf this is written is not done yet (`ON_BEHALF_OF`).
+        Then the call on whose behalf they are made (`ON_BEHALF_OF`) is `done`, unless more is to come.
         """
         async with AsyncSession(self._writing, expire_on_commit=False) as session, session.begin():
             yield session
-            if not more and (mark := ON_BEHALF_OF.get()):
+            if done and (mark := ON_BEHALF_OF.get()):
                 await mark(session)
 
     async def check(self) -> None:

@@ -27,7 +27,7 @@ from app import keyed
 from app.chat.headers import FORWARDED_USER, PREFIX
 from app.connected import while_connected
 from app.db import ON_BEHALF_OF
-from app.errors import AppError, BadRequest, ClientGone, Conflict
+from app.errors import AppError, BadRequest, ClientGone
 from app.http import respond
 from app.keyed import Call
 from app.services import Services
@@ -97,11 +97,7 @@ class Idempotency:
                 return answer
             while await _is_answered_elsewhere(services, call):
                 if monotonic() - began > WAIT_SECONDS or request.app.state.under_way.closing:
-                    raise Conflict(
-                        "The first call with this Idempotency-Key is still being answered; come back for its answer.",
-                        code="idempotency_key_in_use",
-                        retry_after=5,
-                    )
+                    raise keyed.in_use()
                 await asyncio.sleep(LOOK_EVERY)
 
     async def _begin(self, request: Request, call: Call, body: bytes) -> Tape | KeyedCall:
@@ -122,7 +118,7 @@ class Idempotency:
             if tape.whole and tape.status < 400:
                 headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in tape.headers]
                 kept = None if (b"cache-control", b"no-store") in tape.headers else bytes(tape.body)
-                async with services.db.write(more=True) as db:
+                async with services.db.write(done=False) as db:
                     await keyed.keep(db, call, tape.status, headers, kept)
                     if monotonic() - self._pruned > PRUNE_EVERY:
                         self._pruned = monotonic()
@@ -130,6 +126,7 @@ class Idempotency:
                 tape.kept = True
 
         life = asyncio.create_task(_live(services, call))
+        scope[keyed.SCOPE] = call
         behalf = ON_BEHALF_OF.set(partial(keyed.mark, call=call))
         try:
             await self.app(scope, tape.receive, send)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy import ColumnElement, delete, or_, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
@@ -14,10 +15,13 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.errors import BadRequest, Conflict, Unprocessable
 from app.sessions.store import chunks
-from app.tables import KeyedCall, TurnRecord, now
+from app.tables import KeyedCall, TurnRecord, new_id, now
 
 LOST = timedelta(seconds=30)
 """A call without an answer of which nothing was heard for so long is one whose process is gone."""
+TAKEN_ANEW = {"message": "Nothing was heard of this turn for so long that it was taken anew.", "code": "lost"}
+SCOPE = "keyed_call"
+"""Where a request's ASGI scope tells of its call."""
 UNANSWERED = 0
 """The status of a call that is done and will never be answered."""
 WHOLE = ("finished", "cancelled")
@@ -28,12 +32,16 @@ Headers = Sequence[tuple[str, str]]
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A call: whose, by which key, and a digest of what it asks for. `openai` tells at which door."""
+    """A call: whose, by which key, and a digest of what it asks for. `openai` tells at which door.
+
+    `holder` is who makes it: a try that was given up, and made anew by another, can change nothing any more.
+    """
 
     owner: str
     key: str
     digest: str
     openai: bool
+    holder: str = field(default_factory=new_id)
 
 
 def digest(parts: Sequence[bytes], body: bytes, boundary: bytes) -> str:
@@ -53,7 +61,7 @@ async def claim(db: AsyncSession, call: Call) -> KeyedCall | None:
         Conflict: what it asked for is done, but its process is gone, or its answer was not kept.
     """
     insert = postgresql_insert if db.get_bind().dialect.name == "postgresql" else sqlite_insert
-    fields = {"owner": call.owner, "key": call.key, "digest": call.digest}
+    fields = {"owner": call.owner, "key": call.key, "digest": call.digest, "holder": call.holder}
     made = insert(KeyedCall).values(**fields).on_conflict_do_nothing().returning(KeyedCall.key)
     if await db.scalar(made) is not None:
         return None
@@ -65,21 +73,29 @@ async def claim(db: AsyncSession, call: Call) -> KeyedCall | None:
         reused = BadRequest if call.openai else Unprocessable
         raise reused(message, code="idempotency_key_reused", param="Idempotency-Key")
     if row.status == UNANSWERED:
-        raise _is_done()
+        raise await _is_done(db, row)
     if row.status is not None and row.body is None:
         raise Conflict(
             "This call was answered before, and its answer was not to be kept; a new call needs a new Idempotency-Key.",
             code="answer_not_kept",
         )
     if row.status is None and is_lost(row.seen_at):
-        await _take_over(db, row)
+        await _take_over(db, row, call.holder)
         return None
     return row
 
 
 async def mark(db: AsyncSession, call: Call) -> None:
-    """What a call asks for is done; in the transaction that does it, so that both are true or neither is."""
-    await db.execute(update(KeyedCall).where(*_named(call)).values(written=True))
+    """What a call asks for is done; in the transaction that does it, so that both are true or neither is.
+
+    Raises `Conflict`: somebody else makes it by now.
+    """
+    await _update(db, call, written=True)
+
+
+async def name_turn(db: AsyncSession, call: Call, turn_id: str) -> None:
+    """A call asks for a turn, which begins in this transaction. Raises `Conflict`: somebody else makes it by now."""
+    await _update(db, call, turn_id=turn_id)
 
 
 async def keep(db: AsyncSession, call: Call, status: int, headers: Headers, body: bytes | None) -> None:
@@ -87,11 +103,10 @@ async def keep(db: AsyncSession, call: Call, status: int, headers: Headers, body
 
     If its turn did not come to its end, the call is let go instead, so that it can be tried again.
     """
-    row = await db.scalar(select(KeyedCall).where(*_named(call)).with_for_update())
+    row = await db.scalar(select(KeyedCall).where(*_held(call)).with_for_update())
     if row is None or row.status is not None:
         return  # an erasure came before
-    state = await db.scalar(select(TurnRecord.state).where(TurnRecord.id == row.turn_id)) if row.turn_id else WHOLE[0]
-    if state not in WHOLE:
+    if row.turn_id and await _state(db, row) not in WHOLE:
         await db.delete(row)
         return
     row.status, row.headers, row.body = status, [list(pair) for pair in headers], body
@@ -99,9 +114,13 @@ async def keep(db: AsyncSession, call: Call, status: int, headers: Headers, body
 
 async def let_go(db: AsyncSession, call: Call) -> None:
     """Forget a call that changed nothing: it may be tried again. One that is done is not done again."""
-    unanswered = (*_named(call), KeyedCall.status.is_(None))
-    await db.execute(delete(KeyedCall).where(*unanswered, ~KeyedCall.written))
-    await db.execute(update(KeyedCall).where(*unanswered).values(status=UNANSWERED))
+    row = await db.scalar(select(KeyedCall).where(*_held(call), KeyedCall.status.is_(None)).with_for_update())
+    if row is None:
+        return
+    if row.written or await _state(db, row) in WHOLE:
+        row.status = UNANSWERED
+    else:
+        await db.delete(row)
 
 
 def is_lost(seen_at: datetime) -> bool:
@@ -111,7 +130,7 @@ def is_lost(seen_at: datetime) -> bool:
 
 async def live(db: AsyncSession, call: Call) -> None:
     """Say that a call is still being answered."""
-    await db.execute(update(KeyedCall).where(*_named(call)).values(seen_at=now()))
+    await db.execute(update(KeyedCall).where(*_held(call)).values(seen_at=now()))
 
 
 async def prune(db: AsyncSession, hours: float) -> None:
@@ -138,26 +157,59 @@ async def forget(db: AsyncSession, owner: str) -> int:
     return count
 
 
-async def _take_over(db: AsyncSession, row: KeyedCall) -> None:
+async def _take_over(db: AsyncSession, row: KeyedCall, holder: str) -> None:
     """Whoever answered is gone. What it had not stored by then can be done as if for the first time."""
-    state = await db.scalar(select(TurnRecord.state).where(TurnRecord.id == row.turn_id)) if row.turn_id else None
-    if state in WHOLE:
-        raise Conflict(
-            f"The server was stopped before it had answered, but the turn is stored: GET /api/turns/{row.turn_id}.",
+    state = await _state(db, row)
+    if row.written or state in WHOLE:
+        raise await _is_done(db, row)
+    if state == "running":
+        # It may only have been held up. Whoever has the turn's row now is storing what was said.
+        lost = select(TurnRecord.id).where(TurnRecord.id == row.turn_id).with_for_update(skip_locked=True)
+        if await db.scalar(lost) is None:
+            raise in_use()
+        ended = {"state": "failed", "error": TAKEN_ANEW, "ended_at": now()}
+        await db.execute(update(TurnRecord).where(TurnRecord.id == row.turn_id).values(ended))
+    row.holder, row.turn_id, row.seen_at = holder, None, now()
+
+
+def in_use() -> Conflict:
+    """What a retry is told while the first try is answered."""
+    return Conflict(
+        "The first call with this Idempotency-Key is still being answered; come back for its answer.",
+        code="idempotency_key_in_use",
+        retry_after=5,
+    )
+
+
+async def _is_done(db: AsyncSession, row: KeyedCall) -> Conflict:
+    if await _state(db, row) in WHOLE:
+        return Conflict(
+            f"This call was not answered, but the turn that it asks for is stored: GET /api/turns/{row.turn_id}.",
             code="turn_is_stored",
         )
-    if row.written:
-        raise _is_done()
-    row.seen_at = now()
-    row.turn_id = None
-
-
-def _is_done() -> Conflict:
     return Conflict(
         "What this call asks for is done, but its answer was lost before it could be kept. See what is there now; "
         "a new call needs a new Idempotency-Key.",
         code="call_is_done",
     )
+
+
+async def _state(db: AsyncSession, row: KeyedCall) -> str | None:
+    """How the turn is that a call asked for."""
+    return await db.scalar(select(TurnRecord.state).where(TurnRecord.id == row.turn_id)) if row.turn_id else None
+
+
+async def _update(db: AsyncSession, call: Call, **values: Any) -> None:
+    changed = await db.execute(update(KeyedCall).where(*_held(call)).values(**values))
+    if not changed.rowcount:  # type: ignore[attr-defined]
+        raise Conflict(
+            "Nothing was heard of this call for so long that it was made anew; this try has changed nothing.",
+            code="idempotency_key_in_use",
+        )
+
+
+def _held(call: Call) -> tuple[ColumnElement[bool], ...]:
+    return (*_named(call), KeyedCall.holder == call.holder)
 
 
 def _named(call: Call) -> tuple[ColumnElement[bool], ColumnElement[bool]]:

@@ -134,7 +134,7 @@ async def _time_turn(parts: Services, talk: Talk, said: str, numbers: Numbers) -
     talk.session_id = turn.session_id
     speech = Speech()
     async with parts.db.write() as db:
-        await progress.begin(db, turn, "say", None)
+        await progress.begin(db, turn, "say")
     async with aclosing(take_turn(parts, turn, [speech])) as pieces:
         async for _piece in pieces:
             pass

@@ -20,6 +20,7 @@ from app.chat.turns import EVENTS, told
 from app.chat.under_way import UnderWayDep
 from app.chat.wish import TurnRequest, find_target, read_wish
 from app.connected import while_connected
+from app.keyed import SCOPE
 from app.services import ServicesDep
 
 router = APIRouter(prefix="/api/sessions", tags=["turns"])
@@ -48,9 +49,9 @@ async def take(
         turn, speeches = await prepare(services, ask, place.waited), [Speech()]
         leave.callback(charge, services, caller, speeches)
         source = until_said(leave.pop_all(), take_turn(services, turn, speeches))
-    key = request.headers.get("idempotency-key")
-    gone = leave_of(services, body.on_disconnect, stateful=ask.store, keyed=key is not None)
-    running = under_way.begin(turn, speeches, source, gone, mode=body.mode, key=key)
+    call = request.scope.get(SCOPE)
+    gone = leave_of(services, body.on_disconnect, stateful=ask.store, keyed=call is not None)
+    running = under_way.begin(turn, speeches, source, gone, mode=body.mode, call=call)
     headers = {"x-session-id": session_id} | lowered(body.max_tokens, turn.ask.sampling)
     headers |= {"x-moodline-turn": turn.id} if ask.store else UNKEPT
     if running.speech.begun:

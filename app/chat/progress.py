@@ -11,12 +11,14 @@ from pydantic import BaseModel, Field
 from sqlalchemy import Select, delete, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app import keyed
 from app.bond.store import hold_seen
 from app.chat.ask import Mode, Outcome, Turn
 from app.chat.speak import Speech
 from app.errors import AppError, Conflict, NotFound
 from app.http import engine_status
-from app.tables import KeyedCall, TurnRecord, now
+from app.keyed import Call
+from app.tables import TurnRecord, now
 from models.engine import EngineError
 
 LOST = timedelta(seconds=30)
@@ -51,19 +53,20 @@ class Beat:
     text: str
 
 
-async def begin(db: AsyncSession, turn: Turn, mode: Mode, key: str | None) -> None:
+async def begin(db: AsyncSession, turn: Turn, mode: Mode, call: Call | None = None) -> None:
     """A turn begins: while its row is there, what it says may be stored.
 
-    `key` is the `Idempotency-Key` of the call that asked for it. Rows are locked in one order by everyone: bond, turns,
-    what was said, keyed calls. Raises `Conflict`: the user was erased since the turn was prepared.
+    `call` is the one with a key that asked for it. Rows are locked in one order by everyone: bond, turns, what was
+    said, keyed calls. Raises `Conflict`: the user was erased since the turn was prepared, or somebody else makes the
+    call by now.
     """
     if not await hold_seen(db, turn.known.scope, turn.known.bond):
         raise erased()
     owner = turn.ask.caller.owner
     db.add(TurnRecord(id=turn.id, owner=owner, user=turn.known.scope.user, session_id=turn.session_id, mode=mode))
-    if key:
-        mine = (KeyedCall.owner == owner, KeyedCall.key == key)
-        await db.execute(update(KeyedCall).where(*mine).values(turn_id=turn.id))
+    if call:
+        await db.flush()
+        await keyed.name_turn(db, call, turn.id)
 
 
 async def beat(db: AsyncSession, beats: Iterable[Beat]) -> None:
@@ -74,10 +77,15 @@ async def beat(db: AsyncSession, beats: Iterable[Beat]) -> None:
 
 
 async def hold(db: AsyncSession, turn_id: str) -> None:
-    """Lock a turn's row, before anything of it is stored; raises `Conflict` where an erasure has taken it away."""
-    row = select(TurnRecord.id).where(TurnRecord.id == turn_id)
-    if await db.scalar(row.with_for_update()) is None:
+    """Lock a turn's row, before anything of it is stored.
+
+    Raises `Conflict`: an erasure has taken it away, or it was given up and its call made anew.
+    """
+    state = await db.scalar(select(TurnRecord.state).where(TurnRecord.id == turn_id).with_for_update())
+    if state is None:
         raise erased()
+    if state != "running":
+        raise Conflict(keyed.TAKEN_ANEW["message"], code=keyed.TAKEN_ANEW["code"])
 
 
 async def end(db: AsyncSession, turn_id: str, speech: Speech, outcome: Outcome, **ids: str) -> None:
@@ -85,7 +93,8 @@ async def end(db: AsyncSession, turn_id: str, speech: Speech, outcome: Outcome, 
     finish = asdict(speech.finish) if speech.finish else None
     error = failure(speech.error) if speech.error else None
     values = {"state": outcome, "text": speech.said, "finish": finish, "error": error, "ended_at": now(), **ids}
-    await db.execute(update(TurnRecord).where(TurnRecord.id == turn_id).values(**values))
+    running = (TurnRecord.id == turn_id, TurnRecord.state == "running")
+    await db.execute(update(TurnRecord).where(*running).values(**values))
 
 
 async def read(db: AsyncSession, owner: str, turn_id: str) -> TurnRecord:

@@ -31,6 +31,7 @@ from app.chat.turn import prepare, take_turn
 from app.chat.under_way import UnderWayDep
 from app.connected import while_connected
 from app.errors import NotFound
+from app.keyed import SCOPE
 from app.services import Services, ServicesDep
 from app.tables import Character
 
@@ -56,10 +57,10 @@ async def complete(
     body = with_headers(body, request.headers)
     turn, answer = await _begin(body, request, caller, services, x_session_id)
     if turn:
-        key = request.headers.get("idempotency-key")
+        call = request.scope.get(SCOPE)
         stateful = turn.ask.session_id is not None
-        gone = leave_of(services, body.moodline.on_disconnect, stateful=stateful, keyed=key is not None)
-        running = under_way.begin(turn, answer.speeches, answer.pieces, gone, mode=_mode(turn), key=key)
+        gone = leave_of(services, body.moodline.on_disconnect, stateful=stateful, keyed=call is not None)
+        running = under_way.begin(turn, answer.speeches, answer.pieces, gone, mode=_mode(turn), call=call)
         answer = replace(answer, pieces=running.pieces())
     return await _respond(body, request, answer)
 

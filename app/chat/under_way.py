@@ -19,6 +19,7 @@ from app.chat.progress import Beat
 from app.chat.running import Leave, Running
 from app.chat.speak import Speech
 from app.errors import AppError
+from app.keyed import Call
 from app.services import Services
 from models.engine import EngineBroke, EngineError
 
@@ -55,11 +56,11 @@ class UnderWay:
         leave: Leave,
         *,
         mode: Mode = "say",
-        key: str | None = None,
+        call: Call | None = None,
     ) -> Running:
-        """Let a turn run; `key` is the `Idempotency-Key` of its call."""
+        """Let a turn run; `call` is the one with a key that asks for it."""
         running = Running(turn, speeches, source, leave, mode)
-        speeches[0].begun = self.start(self._record(turn, mode, key)) if turn.ask.store else None
+        speeches[0].begun = self.start(self._record(turn, mode, call)) if turn.ask.store else None
         self._turns[turn.id] = running
         self.start(self._run(running))
         return running
@@ -106,9 +107,9 @@ class UnderWay:
             for task in stuck:
                 task.cancel()
 
-    async def _record(self, turn: Turn, mode: Mode, key: str | None) -> None:
+    async def _record(self, turn: Turn, mode: Mode, call: Call | None) -> None:
         async with self._services.db.write() as db:
-            await progress.begin(db, turn, mode, key)
+            await progress.begin(db, turn, mode, call)
         self._written[turn.id] = (0, monotonic())
         if self._keeper is None:
             self._keeper = self.start(self._keep())

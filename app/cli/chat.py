@@ -57,7 +57,7 @@ async def _say(parts: Services, slug: str, user: str, session_id: str, said: str
     body = ChatRequest(model=f"char/{slug}", user=user, messages=[ChatMessage(role="user", content=said)])
     turn = await prepare(parts, read_ask(body, OPERATOR, parts, slug, session_id))
     async with parts.db.write() as db:
-        await progress.begin(db, turn, "say", None)
+        await progress.begin(db, turn, "say")
     async with aclosing(take_turn(parts, turn, [Speech()])) as pieces:
         async for piece in pieces:
             out.print(piece.text, end="", highlight=False, markup=False, soft_wrap=True)

@@ -52,14 +52,15 @@ class TurnRecord(Base):
 class KeyedCall(Base):
     """A write that named itself by an `Idempotency-Key`, and its answer once there is one: `status` null until then.
 
-    `written` once what it asks for is done, though it may not be answered yet. `body` is null of an answer that is not
-    kept; `turn_id` names the turn that was asked for.
+    `holder` is who makes it now. `written` once what it asks for is done, though it may not be answered yet. `body` is
+    null of an answer that is not kept; `turn_id` names the turn that was asked for.
     """
 
     __tablename__ = "keyed_calls"
     owner: Mapped[str] = mapped_column(String(100), primary_key=True)
     key: Mapped[str] = mapped_column(String(255), primary_key=True)
     digest: Mapped[str] = mapped_column(String(64))
+    holder: Mapped[str | None] = mapped_column(String(32))
     written: Mapped[bool] = mapped_column(default=False)
     status: Mapped[int | None]
     headers: Mapped[list[Any] | None]

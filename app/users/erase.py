@@ -34,7 +34,7 @@ async def erase(services: Services, owner: str, user: str) -> dict[str, int]:
     processes drop theirs within a minute (`retention`).
     """
     removed: Counter[str] = Counter()
-    async with services.db.write(more=True) as session:
+    async with services.db.write(done=False) as session:
         removed["turns"] += await progress.forget(session, owner, user)
     async with services.db.read() as session:
         scopes = await _met(session, owner, user)
@@ -53,7 +53,7 @@ async def erase(services: Services, owner: str, user: str) -> dict[str, int]:
 
 
 async def _step(db: Database, scope: Scope, remove: Remove) -> dict[str, int]:
-    async with db.write(more=True) as session:
+    async with db.write(done=False) as session:
         await lock_bond(session, scope)
         return await remove(session, scope)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 import httpx
@@ -15,6 +16,7 @@ from sqlalchemy.exc import OperationalError
 
 from app import idempotency, keyed
 from app.services import Services
+from app.sessions import transfers
 from app.tables import KeyedCall, Message, TurnRecord, now
 from app.users import erase
 from models.engine import EngineBroke, EngineUnavailable
@@ -237,7 +239,8 @@ async def test_a_write_that_is_done_is_not_done_again_though_its_answer_was_neve
     body = {"character": "cat", "user": "ana"}
     with monkeypatch.context() as broken:
         broken.setattr(keyed, "keep", never)
-        assert (await here.post("/api/sessions", json=body, headers=named("told"))).status_code == 201
+        with suppress(httpx.TransportError):
+            await here.post("/api/sessions", json=body, headers=named("told"))
     # As it stands where the process was killed between the two.
     async with services.db.write() as db:
         db.add(KeyedCall(owner="local", key="killed", digest="", seen_at=now() - 2 * keyed.LOST))
@@ -288,6 +291,79 @@ async def test_an_erasure_that_breaks_off_is_not_taken_for_done(
         assert (await here.delete("/api/users?user=ana", headers=named())).status_code == 500
     assert (await rows())["messages"] == 0, "the first steps are done"
     assert (await here.delete("/api/users?user=ana", headers=named())).status_code == 200
+
+
+async def test_a_turn_whose_answer_could_not_be_kept_is_not_taken_again(
+    here: httpx.AsyncClient, engine: ScriptedEngine, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def never(*_call: Any) -> None:
+        raise OperationalError("keep", {}, OSError("the disk is full"))
+
+    engine.replies += [TEN, LONG]
+    with monkeypatch.context() as broken:
+        broken.setattr(keyed, "keep", never)
+        with suppress(httpx.TransportError):
+            await here.post("/v1/chat/completions", json=ASK, headers=named())
+    again = await here.post("/v1/chat/completions", json=ASK, headers=named())
+    assert (again.status_code, again.json()["error"]["code"]) == (409, "turn_is_stored")
+    assert await replies(services) == [TEN]
+
+
+async def given_up(services: Services) -> None:
+    """As after so long a silence that whoever makes the call is taken for gone."""
+    async with services.db.write() as db:
+        await db.execute(update(KeyedCall).values(seen_at=now() - 2 * keyed.LOST))
+
+
+async def test_a_write_that_was_held_up_and_made_anew_changes_nothing_any_more(
+    here: httpx.AsyncClient, there: httpx.AsyncClient, services: Services, rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(idempotency, "SIGN_OF_LIFE", 1000.0)
+    held, go, read = asyncio.Event(), asyncio.Event(), transfers.read_upload
+
+    async def slowly(*upload: Any) -> Any:
+        held.set()
+        await go.wait()
+        return await read(*upload)
+
+    path = "/api/sessions/import?character=cat"
+    file = {"content": '{"user_name": "ana"}\n{"name": "ana", "is_user": true, "mes": "早。"}'}
+    headers = named() | {"content-type": "application/jsonl"}
+    with monkeypatch.context() as busy:
+        busy.setattr(transfers, "read_upload", slowly)
+        first = asyncio.ensure_future(here.post(path, headers=headers, **file))
+        await held.wait()
+    await given_up(services)
+    second = await there.post(path, headers=headers, **file)
+    assert second.status_code == 201
+    go.set()
+    assert ((await first).status_code, (await first).json()["title"]) == (409, "idempotency_key_in_use")
+    assert (await rows())["sessions"] == 1
+    assert (await here.post(path, headers=headers, **file)).content == second.content
+
+
+async def test_a_turn_that_was_held_up_and_taken_anew_stores_nothing_any_more(
+    here: httpx.AsyncClient, engine: ScriptedEngine, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(idempotency, "SIGN_OF_LIFE", 1000.0)
+    gate = engine.pace = asyncio.Event()
+    engine.replies += [TEN, LONG]
+    first = asyncio.ensure_future(here.post("/v1/chat/completions", json=ASK, headers=named()))
+    turn_id = None
+    while turn_id is None:
+        await asyncio.sleep(0.02)
+        async with services.db.read() as db:
+            turn_id = await db.scalar(select(KeyedCall.turn_id))
+    await given_up(services)
+    second = asyncio.ensure_future(here.post("/v1/chat/completions", json=ASK, headers=named()))
+    while len(engine.asked) < 2:
+        await asyncio.sleep(0.02)
+    gate.set()
+    assert ((await first).status_code, (await first).json()["error"]["code"]) == (409, "lost")
+    assert (await second).json()["choices"][0]["message"]["content"] == LONG
+    assert await replies(services) == [LONG]
+    assert (await here.get(f"/api/turns/{turn_id}")).json()["state"] == "failed"
+    assert (await here.post("/v1/chat/completions", json=ASK, headers=named())).content == (await second).content
 
 
 @pytest.mark.parametrize("stream", [False, True])
