@@ -163,9 +163,9 @@ async def _take_over(db: AsyncSession, row: KeyedCall, holder: str) -> None:
     if row.written or state in WHOLE:
         raise await _is_done(db, row)
     if state == "running":
-        # It may only have been held up. Whoever has the turn's row now is storing what was said.
-        lost = select(TurnRecord.id).where(TurnRecord.id == row.turn_id).with_for_update(skip_locked=True)
-        if await db.scalar(lost) is None:
+        # It may only have been held up. Whoever has the turn's row now, or had it just now, stores what was said.
+        running = select(TurnRecord.id).where(TurnRecord.id == row.turn_id, TurnRecord.state == "running")
+        if await db.scalar(running.with_for_update(skip_locked=True)) is None:
             raise in_use()
         ended = {"state": "failed", "error": TAKEN_ANEW, "ended_at": now()}
         await db.execute(update(TurnRecord).where(TurnRecord.id == row.turn_id).values(ended))

@@ -315,6 +315,26 @@ async def given_up(services: Services) -> None:
         await db.execute(update(KeyedCall).values(seen_at=now() - 2 * keyed.LOST))
 
 
+async def test_a_turn_that_is_being_stored_is_not_taken_anew(
+    here: httpx.AsyncClient, engine: ScriptedEngine, services: Services
+) -> None:
+    if services.db.engine.dialect.name == "sqlite":
+        pytest.skip("there nobody reads what is asked for while another writes")
+    engine.replies += [TEN, LONG]
+    turn_id = (await here.post("/v1/chat/completions", json=ASK, headers=named())).headers["x-moodline-turn"]
+    async with services.db.write() as db:
+        await db.execute(update(KeyedCall).values(status=None, body=None, seen_at=now() - 2 * keyed.LOST))
+        await db.execute(update(TurnRecord).values(state="running"))
+    async with services.db.write() as db:
+        await db.execute(update(TurnRecord).values(state="finished"))
+        early = await here.post("/v1/chat/completions", json=ASK, headers=named())
+        assert (early.status_code, early.json()["error"]["code"]) == (409, "idempotency_key_in_use")
+    late = await here.post("/v1/chat/completions", json=ASK, headers=named())
+    assert (late.status_code, late.json()["error"]["code"]) == (409, "turn_is_stored")
+    assert turn_id in late.json()["error"]["message"]
+    assert await replies(services) == [TEN]
+
+
 async def test_a_write_that_was_held_up_and_made_anew_changes_nothing_any_more(
     here: httpx.AsyncClient, there: httpx.AsyncClient, services: Services, rows: Rows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
