@@ -115,7 +115,7 @@ class Idempotency:
 
         async def send(message: Message) -> None:
             tape.record(message)
-            if tape.whole and tape.status < 400:
+            if tape.whole and tape.status < 400 and not call.broke.is_set():
                 headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in tape.headers]
                 kept = None if (b"cache-control", b"no-store") in tape.headers else bytes(tape.body)
                 async with services.db.write(done=False) as db:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -34,7 +35,8 @@ Headers = Sequence[tuple[str, str]]
 class Call:
     """A call: whose, by which key, and a digest of what it asks for. `openai` tells at which door.
 
-    `holder` is who makes it: a try that was given up, and made anew by another, can change nothing any more.
+    `holder` is who makes it: a try that was given up, and made anew by another, can change nothing any more. It `broke`
+    off where its answer is a stream that tells of an error.
     """
 
     owner: str
@@ -42,6 +44,7 @@ class Call:
     digest: str
     openai: bool
     holder: str = field(default_factory=new_id)
+    broke: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 def digest(parts: Sequence[bytes], body: bytes, boundary: bytes) -> str:

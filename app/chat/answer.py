@@ -21,7 +21,8 @@ from models.engine import CallPart, Token
 class Answer:
     """Replies under way: their pieces, and the speeches they make, one for each choice. `model` is as it was asked for.
 
-    `extra` tells, once all is said, what a whole answer or the last chunk has besides OpenAI's fields.
+    `extra` tells, once all is said, what a whole answer or the last chunk has besides OpenAI's fields. `broke` is told
+    of a stream that broke off: its status can tell nobody any more.
     """
 
     model: str
@@ -30,6 +31,7 @@ class Answer:
     speeches: Sequence[Speech]
     logprobs: bool = False
     extra: Callable[[], dict[str, Any]] = dict
+    broke: Callable[[], object] = object
     headers: dict[str, str] = field(default_factory=dict)
     id: str = field(default_factory=lambda: f"chatcmpl-{new_id()}")
     created: int = field(default_factory=lambda: int(time.time()))

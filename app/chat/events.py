@@ -38,12 +38,15 @@ async def events(answer: Answer, first: Piece, *, counted: bool) -> AsyncGenerat
         for body in last:
             yield event(body)
     except EngineError as error:
+        answer.broke()
         log.warning("%s broke off: %s", answer.id, error)
         status, code = engine_status(error)
         yield event(openai_error(status, str(error), code, getattr(error, "param", None)))
     except AppError as error:
+        answer.broke()
         yield event(openai_error(error.status, error.message, error.code, error.param))
     except Exception:
+        answer.broke()
         log.exception("%s broke off", answer.id)
         yield event(openai_error(500, "Something broke on our side; the log has it.", "server_error"))
     yield DONE

@@ -56,12 +56,14 @@ async def complete(
     check_request(body, services.engine)
     body = with_headers(body, request.headers)
     turn, answer = await _begin(body, request, caller, services, x_session_id)
+    call = request.scope.get(SCOPE)
     if turn:
-        call = request.scope.get(SCOPE)
         stateful = turn.ask.session_id is not None
         gone = leave_of(services, body.moodline.on_disconnect, stateful=stateful, keyed=call is not None)
         running = under_way.begin(turn, answer.speeches, answer.pieces, gone, mode=_mode(turn), call=call)
         answer = replace(answer, pieces=running.pieces())
+    if call:
+        answer = replace(answer, broke=call.broke.set)
     return await _respond(body, request, answer)
 
 

@@ -192,16 +192,18 @@ async def test_every_kind_of_write_is_done_once(here: httpx.AsyncClient, there: 
         assert await rows() == after, path
 
 
+@pytest.mark.parametrize("model", ["char/cat", "scripted"])
 async def test_a_call_that_failed_may_be_tried_again_under_its_key(
-    here: httpx.AsyncClient, engine: ScriptedEngine, services: Services, rows: Rows
+    here: httpx.AsyncClient, engine: ScriptedEngine, rows: Rows, model: str
 ) -> None:
+    ask = ASK | {"stream": True, "model": model}
     engine.replies += [EngineUnavailable("Not yet."), (TEN, EngineBroke("Gone.")), TEN]
-    down = await here.post("/v1/chat/completions", json=ASK | {"stream": True}, headers=named())
+    down = await here.post("/v1/chat/completions", json=ask, headers=named())
     assert down.status_code == 503
     assert "retry-after" in down.headers
-    broken = await here.post("/v1/chat/completions", json=ASK | {"stream": True}, headers=named())
+    broken = await here.post("/v1/chat/completions", json=ask, headers=named())
     assert '"error"' in broken.text
-    whole = await here.post("/v1/chat/completions", json=ASK | {"stream": True}, headers=named())
+    whole = await here.post("/v1/chat/completions", json=ask, headers=named())
     assert '"error"' not in whole.text
     assert (await rows())["keyed_calls"] == 1
     wrong = await here.post("/api/sessions", json={"character": "nobody"}, headers=named("s"))
