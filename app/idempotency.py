@@ -131,7 +131,7 @@ class Idempotency:
         try:
             await self.app(scope, tape.receive, send)
         except Exception as error:
-            tape.error = error
+            tape.fail(error)
         finally:
             ON_BEHALF_OF.reset(behalf)
             life.cancel()
@@ -140,7 +140,7 @@ class Idempotency:
                     async with services.db.write() as db:
                         await keyed.let_go(db, call)
             except SQLAlchemyError as error:
-                tape.error = tape.error or error
+                tape.fail(error)
             finally:
                 tape.end()
 
@@ -180,6 +180,13 @@ class Tape:
         self._messages.append(message)
         if not self.whole:
             self._changed.set()
+
+    def fail(self, error: Exception) -> None:
+        """Something broke; whoever has a whole answer need not hear of it."""
+        if self.whole:
+            log.error("a call was answered, but its answer could not be kept", exc_info=error)
+        else:
+            self.error = self.error or error
 
     def end(self) -> None:
         """The call has ended."""
