@@ -109,6 +109,7 @@ def _upstream(settings: Settings) -> Engine:
             dialect=None if settings.upstream_dialect == "auto" else settings.upstream_dialect,
             system=None if settings.upstream_system == "auto" else settings.upstream_system,
             context_length=settings.context_tokens,
+            manifest=settings.upstream_manifest,
         )
         for url in dict.fromkeys(part.strip() for part in settings.upstream_url.split(","))
     ]

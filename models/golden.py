@@ -10,9 +10,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, get_args
 
+from models.frame import FRAMES
 from models.prompt import Layout, render
 from models.scene import Lore, Message, Scene
 
@@ -30,6 +31,7 @@ GOLDEN = (
         client_system="Answer in one paragraph.",
         client_late="Now.",
         note="The storm is close.",
+        passing="The lamp flickers.",
         mood="There is sadness in this talk.",
         lore=(Lore("Nobody lights the lamp but Mara.", constant=True), Lore("The storm took the pier.")),
         lines=("Sailor: Lonely?\nMara: I have the lamp.", "Boy: Hungry?\nMara: Fish."),
@@ -49,6 +51,7 @@ GOLDEN = (
         client_system="只回一段。",
         client_late="现在就说。",
         note="风暴近了。",
+        passing="灯闪了一下。",
         mood="谈话里透着难过。",
         lore=(Lore("只有晚晴能点灯。", constant=True), Lore("风暴卷走了码头。")),
         lines=("水手：孤单吗？\n晚晴：我有灯。", "孩子：饿吗？\n晚晴：有鱼。"),
@@ -56,7 +59,7 @@ GOLDEN = (
         history=(Message("user", "你好。"), Message("assistant", "进来吧。"), Message("user", "这里有过风暴吗？")),
     ),
 )
-"""Every part of the frame, in both languages."""
+"""Talks in both languages that have everything: stage, mood, lore, memories, lines, notes."""
 
 TURNS = (
     Message("system", "You are Mara. 你是晚晴。"),
@@ -86,11 +89,12 @@ def golden_prompts(layout: Layout) -> list[tuple[Message, ...]]:
 
 
 def frame_mark() -> str:
-    """SHA-256 of the golden prompts in every layout: another wording, order or separator gives another."""
+    """SHA-256 of the frame and of the golden prompts in every layout; another wording or order gives another."""
+    words = {language: asdict(frame) for language, frame in FRAMES.items()}
     prompts = [
         [[m.role, m.content] for m in prompt] for layout in get_args(Layout) for prompt in golden_prompts(layout)
     ]
-    return digest(prompts)
+    return digest([words, prompts])
 
 
 def template_mark(tokenizer: Any) -> TemplateMark:

@@ -22,6 +22,7 @@ from models.engine import (
     Sampling,
     continues,
 )
+from models.manifest import check_served
 from models.neutralise import CONTROL_TOKENS
 from models.packed import PackedModel
 from models.sampler import Sampler, check_sampling
@@ -263,6 +264,7 @@ def _load(folder: Path | None, home: Path) -> _Checkpoint:
     tokenizer = AutoTokenizer.from_pretrained(place, local_files_only=True)
     if not tokenizer.is_fast:
         raise EngineUnavailable(f"The tokenizer in {place} has no tokenizer.json, which streaming needs.")
+    check_served(place, tokenizer)
     template = ChatTemplate(tokenizer)
     model = PackedModel(place)
     # A model that begins another turn has ended its own, whichever control token it does that with.

@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from models.engine import EngineUnavailable
-from models.golden import TemplateMark, frame_mark
+from models.golden import TemplateMark, digest, frame_mark, tokens_of
 from models.scene import Message
 from models.weights import MANIFEST
 
@@ -71,12 +72,10 @@ def file_marks(folder: Path) -> dict[str, tuple[int, str]]:
     return marks
 
 
-def merged_manifest(folder: Path) -> Manifest | None:
-    """The manifest of a merged checkpoint; None for a folder without one. Raises `ManifestUnreadable`."""
+def is_merged(folder: Path) -> bool:
+    """Whether `moodline merge` made the checkpoint in `folder`. The packaged one has a manifest of another kind."""
     file = folder / MANIFEST
-    if not file.is_file() or '"kind"' not in file.read_text("utf-8"):
-        return None  # any other checkpoint, or the packaged one, which says of itself where it came from
-    return read_manifest(file)
+    return file.is_file() and f'"kind": "{KIND}"' in file.read_text("utf-8", "replace")
 
 
 def read_manifest(file: Path) -> Manifest:
@@ -101,6 +100,25 @@ def read_manifest(file: Path) -> Manifest:
         raise ManifestUnreadable(f"{file} is not the manifest of a merged checkpoint: {error}.") from error
 
 
+def check_served(folder: Path, tokenizer: Any) -> None:
+    """Hold a merged checkpoint and its tokenizer, as they were loaded from `folder`, against their manifest.
+
+    Raises `ServedOtherwise` or `ManifestUnreadable`; a checkpoint that was not merged here is not looked at.
+    """
+    if not is_merged(folder):
+        return
+    manifest = read_manifest(folder)
+    check_whole(manifest, folder)
+    check_frame(manifest)
+    check_text(manifest, digest(tokenizer.chat_template))
+    if manifest.template.tokens:
+        try:
+            tokens = tokens_of(tokenizer, manifest.template.turns)
+        except Exception as error:  # a template is a program of the checkpoint's and may raise anything
+            raise ServedOtherwise(f"The chat template in {folder} refuses the manifest's turns: {error}") from error
+        check_tokens(manifest, tokens)
+
+
 def check_whole(manifest: Manifest, folder: Path) -> None:
     """Raise `ServedOtherwise` unless every file of the checkpoint is there at its size."""
     for name, (size, _) in manifest.files.items():
@@ -122,17 +140,16 @@ def check_frame(manifest: Manifest) -> None:
         )
 
 
-def check_template(manifest: Manifest, *, text: str | None, tokens: str) -> None:
-    """Raise `ServedOtherwise` unless what is served has the chat template of the manifest.
+def check_text(manifest: Manifest, mark: str) -> None:
+    """Raise `ServedOtherwise` unless a chat template with this mark is the manifest's."""
+    if mark != manifest.template.text:
+        raise _other_template(manifest, manifest.template.text, mark)
 
-    `text` is the mark of its template, None where it can't be known; `tokens` that of what it makes of the manifest's
-    turns.
-    """
-    known, served = manifest.template, TemplateMark(text or "", (), tokens)
-    if text is not None and known.text != text:
-        raise _other_template(manifest, known.text, served.text)
-    if known.tokens and known.tokens != tokens:
-        raise _other_template(manifest, known.tokens, served.tokens)
+
+def check_tokens(manifest: Manifest, tokens: Sequence[int]) -> None:
+    """Raise `ServedOtherwise` unless these are the tokens that the manifest's turns make."""
+    if (mark := digest(list(tokens))) != manifest.template.tokens:
+        raise _other_template(manifest, manifest.template.tokens, mark)
 
 
 def _other_template(manifest: Manifest, known: str, served: str) -> ServedOtherwise:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Sequence
 from contextlib import aclosing, asynccontextmanager
+from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
 
@@ -25,6 +26,7 @@ from models.engine import (
     Sampling,
 )
 from models.fold import PLACES, PROBE, Place, fold, keeps_its_place
+from models.manifest import ServedOtherwise, check_frame, check_tokens, read_manifest
 from models.neutralise import neutralise
 from models.scene import Message
 from models.sse import EventTooLong, ServerSentEvent, read_events
@@ -54,7 +56,9 @@ class UpstreamEngine:
     the consumer takes them, so a slow one slows the server and nothing piles up here. `dialect="vllm"` sends sampling
     fields and a `cache_salt` that other servers refuse, and counts tokens with vLLM's own tokenizer; otherwise `count`
     is `estimate_tokens`. None is what the server's list of models says it is. `system` is where the model's chat
-    template takes system messages; None asks vLLM, and means anywhere for other servers.
+    template takes system messages; None asks vLLM, and means anywhere for other servers. With `manifest`,
+    which `moodline merge` wrote, nothing is said through a server whose chat template makes other tokens of its turns,
+    nor in another system frame.
     """
 
     def __init__(
@@ -68,6 +72,7 @@ class UpstreamEngine:
         system: Place | None = None,
         begin_seconds: float = 120.0,
         idle_seconds: float = 60.0,
+        manifest: Path | None = None,
     ) -> None:
         self._url = _checked(url)
         self._model = model
@@ -81,6 +86,8 @@ class UpstreamEngine:
         self._client: httpx.AsyncClient | None = None
         self._deadlines: set[asyncio.Timeout] = set()
         self._fresh_until = 0.0
+        self._manifest = manifest
+        self._proven = manifest is None
 
     @property
     def url(self) -> str:
@@ -150,7 +157,7 @@ class UpstreamEngine:
 
         Where the server counts no tokens, the prompt's are estimated and each piece of text counts as one.
         """
-        if not self._model or not self._dialect:
+        if not self._model or not self._dialect or not self._proven:
             await self._discover()
         if sampling.bad_words and self._dialect == "vllm":
             forms = spellings(sampling.bad_words)
@@ -288,12 +295,35 @@ class UpstreamEngine:
         if model is None:
             names = ", ".join(str(model["id"]) for model in listed[:20]) or "nothing"
             raise EngineRefused(f"{self._url} does not serve {self._model or 'any model'}; it lists {names}.")
-        self._is_there()
         self._model = str(model["id"])
         self._dialect = self._dialect or ("vllm" if model.get("owned_by") == "vllm" else "openai")
         length = model.get("max_model_len")
         if self._context_length is None and isinstance(length, int) and length > 0:
             self._context_length = length
+        if self._manifest:
+            await self._prove(self._manifest)
+        self._is_there()
+
+    async def _prove(self, file: Path) -> None:
+        """Raise `ServedOtherwise` unless the server serves as the manifest says."""
+        self._proven = False
+        manifest = read_manifest(file)
+        check_frame(manifest)
+        if manifest.template.tokens:
+            try:
+                tokens = await self._tokens_of(manifest.template.turns)
+            except EngineRefused as error:
+                raise ServedOtherwise(f"The server can't be held against {file}. {error}") from error
+            check_tokens(manifest, tokens)
+        self._proven = True
+
+    async def _tokens_of(self, turns: Sequence[Message]) -> list[int]:
+        """The token ids that vLLM's chat template makes of `turns`."""
+        rows = [{"role": turn.role, "content": turn.content} for turn in turns]
+        answer = await self._beside("tokenize", {"messages": rows, "add_generation_prompt": True})
+        if not isinstance(tokens := answer.get("tokens"), list):
+            raise EngineRefused("The server's /tokenize did not answer with tokens. Is it vLLM?")
+        return tokens
 
     async def _find_place(self) -> Place:
         """Where the served template takes system messages, seen in what vLLM makes of a probe.

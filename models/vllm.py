@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import aiohttp
 import httpx
 
+from models.manifest import is_merged
 from models.upstream import CHECK_SECONDS, CONNECTIONS, UpstreamEngine
 from models.vllm_keeper import VllmKeeper
 from models.vllm_process import HEALTH, Launch
@@ -18,7 +20,12 @@ class VllmEngine(UpstreamEngine):
     def __init__(self, launch: Launch) -> None:
         self._keeper = VllmKeeper(launch)
         super().__init__(
-            "http://vllm/v1", launch.name, self._keeper.key, context_length=launch.context_length, dialect="vllm"
+            "http://vllm/v1",
+            launch.name,
+            self._keeper.key,
+            context_length=launch.context_length,
+            dialect="vllm",
+            manifest=Path(launch.model) if is_merged(Path(launch.model)) else None,
         )
 
     async def start(self) -> None:
@@ -40,6 +47,8 @@ class VllmEngine(UpstreamEngine):
     async def check(self) -> None:
         """Raise `EngineUnavailable` unless vLLM can be asked now: how far its start is, or why it ended."""
         self._keeper.check()
+        if not self._proven:
+            await self._discover()
         # Its list of models is there for seconds after what computes has died.
         response = await self._send("GET", HEALTH, CHECK_SECONDS)
         await response.aclose()

@@ -28,15 +28,14 @@ def whole_folder(out: Path) -> Iterator[Path]:
     lock = os.open(folder, os.O_RDONLY)
     try:
         _take(folder, lock, out)
-        yield folder
-        os.fsync(lock)
-        check_free(out)
-        folder.replace(out)
-    except FolderTaken:
-        raise
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
+        try:
+            yield folder
+            os.fsync(lock)
+            check_free(out)
+            folder.replace(out)
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
     finally:
         os.close(lock)
 
