@@ -37,7 +37,7 @@ HEAR_OUT_SECONDS = 1.0
 """For how long a body that is too large is still read, and thrown away."""
 RETRY_SECONDS = 3
 """After which to try again when nobody knows better."""
-UPLOAD = re.compile(r"/api/characters/[^/]+/lines|/api/characters/import|/api/sessions/import")
+UPLOAD = re.compile(r"/api/adapters|/api/characters/[^/]+/lines|/api/characters/import|/api/sessions/import")
 KEYED = re.compile(r"/(v1|api)(/.*)?", re.DOTALL)
 """Paths below which a caller must be known. Routes ask for the `Caller` as well, so none can be forgotten."""
 CLIENT_REQUEST_ID = re.compile(r"[A-Za-z0-9._:+/=@-]{1,128}")

@@ -11,6 +11,7 @@ from fastapi import FastAPI
 
 from app import __doc__ as about
 from app import health, http, openapi, services
+from app.adapters import router as adapters
 from app.bond.judge import keep_judged
 from app.bond.router import router as bonds
 from app.characters.router import router as characters
@@ -52,6 +53,7 @@ ROUTERS = (
     native,  # /api/sessions/{id}/turns
     turns,  # /api/turns/{id}
     users,  # /api/users
+    adapters,  # /api/adapters
     traces,  # /api/turns/{id}/trace
     health.router,  # /healthz, /readyz, /metrics
 )

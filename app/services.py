@@ -7,6 +7,7 @@ import logging
 import shlex
 import sys
 from dataclasses import dataclass, field
+from pathlib import PurePath
 from typing import Annotated
 
 from fastapi import Depends, Request
@@ -95,7 +96,10 @@ def _engine(settings: Settings) -> Engine:
                 settings.vllm_python or sys.executable,
                 context_length=settings.context_tokens,
                 options=tuple(shlex.split(settings.vllm_options)),
-            )
+                adapters=settings.vllm_adapters,
+                adapter_rank=settings.vllm_adapter_rank,
+            ),
+            settings.adapters,
         )
     return _upstream(settings)
 
@@ -110,6 +114,7 @@ def _upstream(settings: Settings) -> Engine:
             system=None if settings.upstream_system == "auto" else settings.upstream_system,
             context_length=settings.context_tokens,
             manifest=settings.upstream_manifest,
+            adapters=PurePath(settings.upstream_adapters) if settings.upstream_adapters else None,
         )
         for url in dict.fromkeys(part.strip() for part in settings.upstream_url.split(","))
     ]

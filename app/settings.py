@@ -53,6 +53,12 @@ class Settings(BaseSettings):
     vllm_options: str = Field(
         "", description="More of vLLM's own options, e.g. `--tensor-parallel-size 2 --quantization fp8`."
     )
+    vllm_adapters: int = Field(
+        0, ge=0, description="LoRA adapters that a step of vLLM may mix, for characters with one of their own; 0: none."
+    )
+    vllm_adapter_rank: int = Field(
+        16, ge=1, le=512, description="The highest rank of those: 8, 16, 32, 64, 128 or 256."
+    )
     upstream_url: str = Field(
         "http://127.0.0.1:8001/v1",
         description="OpenAI-compatible address of the upstream; several of the same model with commas between.",
@@ -72,6 +78,11 @@ class Settings(BaseSettings):
     upstream_manifest: Path | None = Field(
         None,
         description="`manifest.json` of `moodline merge`, or its folder: vLLM has to serve what was merged, as it was.",
+    )
+    upstream_adapters: str = Field(
+        "",
+        description="`adapters` of MOODLINE_HOME as the upstream sees that folder, a vLLM that loads adapters at run "
+        "time. Unset: characters can't speak with adapters.",
     )
     encoder: str = Field(
         "packaged",
@@ -184,6 +195,11 @@ class Settings(BaseSettings):
     def database(self) -> str:
         """The database URL in force."""
         return self.database_url or f"sqlite+aiosqlite:///{self.home / 'moodline.db'}"
+
+    @property
+    def adapters(self) -> Path:
+        """Where LoRA adapters are kept that characters speak with."""
+        return self.home / "adapters"
 
     @property
     def key_required(self) -> bool:

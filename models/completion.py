@@ -227,6 +227,14 @@ def _calls(parts: Any) -> Iterator[CallPart]:
             )
 
 
+class ModelMissing(EngineRefused):
+    """The server has no model or adapter of this name."""
+
+
+class ServerFailed(EngineUnavailable):
+    """The server answered, but failed at it."""
+
+
 def refusal(status: int, body: str) -> EngineError:
     """The error for an HTTP answer other than 200."""
     try:
@@ -236,7 +244,7 @@ def refusal(status: int, body: str) -> EngineError:
         said = body.strip()[:QUOTED] or "nothing"
     answer = f"The language model's server answered {status}: {said}"
     if status in RETRY or status >= 500:
-        return EngineUnavailable(answer)
+        return (ServerFailed if status >= 500 else EngineUnavailable)(answer)
     if status in (400, 413, 422) and TOO_LONG.search(body):
         return PromptTooLong(answer)
     if status in (400, 422):
@@ -245,7 +253,7 @@ def refusal(status: int, body: str) -> EngineError:
         return EngineRefused(f"{answer}. Check the API key.")
     if status < 400:
         return EngineRefused(f"{answer}. Name the address it redirects to, ending in /v1.")
-    return EngineRefused(answer)
+    return (ModelMissing if status == 404 else EngineRefused)(answer)
 
 
 def _message(error: Any) -> str:

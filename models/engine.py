@@ -55,6 +55,9 @@ OPTIONAL = frozenset(
 )
 """Parameters, by their names in the OpenAI dialect and in vLLM's, that an engine may be unable to honour."""
 
+ADAPTER = "adapter"
+"""The ability to speak with a stored LoRA adapter; no parameter of a request, but a field of a character."""
+
 
 @dataclass(frozen=True, slots=True)
 class Tools:
@@ -71,7 +74,8 @@ class Sampling:
 
     `logprobs` is how many alternatives to name for each token; None is no log-probabilities at all. `logit_bias` has
     token ids with what is added to their logits. `min_tokens` holds back the tokens that end a reply, not stop strings.
-    `response_format` is OpenAI's object of type `json_object` or `json_schema`.
+    `response_format` is OpenAI's object of type `json_object` or `json_schema`. `adapter` names a stored LoRA adapter
+    to speak with, for engines with the ability `ADAPTER`.
     """
 
     max_tokens: int = 256
@@ -92,6 +96,7 @@ class Sampling:
     include_stop: bool = False
     response_format: Mapping[str, Any] | None = None
     tools: Tools | None = None
+    adapter: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +167,7 @@ class Engine(Protocol):
 
     @property
     def abilities(self) -> frozenset[str]:
-        """The parameters of `OPTIONAL` that it honours; a caller refuses the others by name."""
+        """The parameters of `OPTIONAL` that it honours, and `ADAPTER`; a caller refuses the others by name."""
         ...
 
     async def start(self) -> None:
@@ -175,6 +180,10 @@ class Engine(Protocol):
 
     async def check(self) -> None:
         """Raise `EngineUnavailable` unless a `stream` could begin now."""
+        ...
+
+    async def drop_adapter(self, name: str) -> None:
+        """Forget a stored adapter that is no longer there, where the engine has the ability."""
         ...
 
     async def count(self, texts: Sequence[str]) -> list[int]:

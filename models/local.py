@@ -119,6 +119,9 @@ class LocalEngine:
         """Raise `EngineUnavailable`, saying why, unless a stream could begin now."""
         self._ready()
 
+    async def drop_adapter(self, name: str) -> None:
+        """It speaks with none."""
+
     async def count(self, texts: Sequence[str]) -> list[int]:
         """Tokens of each text, as it would stand in a prompt. Raises `EngineUnavailable` before `start`."""
         checkpoint, _ = self._ready()

@@ -73,6 +73,10 @@ class Replicas:
         """Raise `EngineUnavailable` unless a server is there."""
         await self._first("", lambda engine: engine.check())
 
+    async def drop_adapter(self, name: str) -> None:
+        """Let all forget a stored adapter; one that can't be reached forgets it when it ends."""
+        await asyncio.gather(*(engine.drop_adapter(name) for engine in self._engines), return_exceptions=True)
+
     async def count(self, texts: Sequence[str]) -> list[int]:
         """Tokens of each text, counted by one that is there."""
         return await self._first("", lambda engine: engine.count(texts))

@@ -65,6 +65,9 @@ class ScriptedEngine:
         if self._closed:
             raise EngineUnavailable("The scripted engine is closed.")
 
+    async def drop_adapter(self, name: str) -> None:
+        """It speaks with none."""
+
     async def count(self, texts: Sequence[str]) -> list[int]:
         """One token per character."""
         return [len(text) for text in texts]

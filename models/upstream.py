@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Sequence
 from contextlib import aclosing, asynccontextmanager
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, TypeVar
 from urllib.parse import quote
 
@@ -13,9 +13,19 @@ import aiohttp
 import httpx
 from httpx_aiohttp import AiohttpTransport
 
+from models.adapter_loading import load, unload
 from models.bad_words import held_back, spellings
-from models.completion import ABILITIES, QUOTED, Dialect, StreamedReply, refusal, request_body
+from models.completion import (
+    ABILITIES,
+    QUOTED,
+    Dialect,
+    ModelMissing,
+    StreamedReply,
+    refusal,
+    request_body,
+)
 from models.engine import (
+    ADAPTER,
     EngineBroke,
     EngineError,
     EngineRefused,
@@ -58,7 +68,8 @@ class UpstreamEngine:
     is `estimate_tokens`. None is what the server's list of models says it is. `system` is where the model's chat
     template takes system messages; None asks vLLM, and means anywhere for other servers. With `manifest`,
     which `moodline merge` wrote, nothing is said through a server whose chat template makes other tokens of its turns,
-    nor in another system frame.
+    nor in another system frame. `adapters` is the folder of stored adapters as a vLLM sees it that loads them at run
+    time.
     """
 
     def __init__(
@@ -73,6 +84,7 @@ class UpstreamEngine:
         begin_seconds: float = 120.0,
         idle_seconds: float = 60.0,
         manifest: Path | None = None,
+        adapters: PurePath | None = None,
     ) -> None:
         self._url = _checked(url)
         self._model = model
@@ -86,6 +98,7 @@ class UpstreamEngine:
         self._client: httpx.AsyncClient | None = None
         self._deadlines: set[asyncio.Timeout] = set()
         self._fresh_until = 0.0
+        self._adapters = adapters
         self._manifest = manifest
         self._proven = manifest is None
 
@@ -112,7 +125,7 @@ class UpstreamEngine:
     @property
     def abilities(self) -> frozenset[str]:
         """What the dialect has; before it is known, what every server has."""
-        return ABILITIES[self._dialect or "openai"]
+        return ABILITIES[self._dialect or "openai"] | ({ADAPTER} if self._adapters else frozenset())
 
     async def start(self) -> None:
         """Connect and look at the server's list of models.
@@ -142,6 +155,10 @@ class UpstreamEngine:
         except EngineRefused as error:
             raise EngineUnavailable(str(error)) from error
 
+    async def drop_adapter(self, name: str) -> None:
+        """Let vLLM forget an adapter, if it has it."""
+        await unload(self._post, name)
+
     async def count(self, texts: Sequence[str]) -> list[int]:
         """Tokens of each text: vLLM's count, or `estimate_tokens`. Raises `EngineError` when vLLM does not answer."""
         if not self._dialect:
@@ -164,7 +181,9 @@ class UpstreamEngine:
             read = await asyncio.gather(*map(self._tokenize, forms))
             sampling = held_back(sampling, {form: one["tokens"] for form, one in zip(forms, read, strict=True)})
         messages = fold(messages, self._place or await self._find_place())
-        body = request_body(self.name, messages, sampling, dialect=self._dialect or "openai", owner=owner)
+        body = request_body(
+            sampling.adapter or self.name, messages, sampling, dialect=self._dialect or "openai", owner=owner
+        )
         reply = StreamedReply(sampling.stop, include_stop=sampling.include_stop)
         async with self._events(body, session, reply) as events:
             while (event := await self._next(events, reply)) and event.data.strip() != "[DONE]":
@@ -201,7 +220,7 @@ class UpstreamEngine:
         headers = {"X-Session-Id": quote(session, safe="")} if session else {}
         response: httpx.Response | None = None
         try:
-            response = await self._send("POST", f"{self._url}/chat/completions", self._begin_seconds, body, headers)
+            response = await self._ask(body, headers)
             kind = response.headers.get("content-type", "")
             if "text/event-stream" not in kind:
                 raise EngineRefused(
@@ -217,6 +236,21 @@ class UpstreamEngine:
         finally:
             if response is not None:
                 await response.aclose()
+
+    async def _ask(self, body: dict[str, Any], headers: dict[str, str]) -> httpx.Response:
+        """Ask for a reply. An adapter that the server does not have, new or after a restart, is loaded first."""
+        url = f"{self._url}/chat/completions"
+        try:
+            return await self._send("POST", url, self._begin_seconds, body, headers)
+        except ModelMissing:
+            if body["model"] == self.name or not self._adapters:
+                raise
+        await load(self._post, body["model"], self._adapters / body["model"])
+        return await self._send("POST", url, self._begin_seconds, body, headers)
+
+    async def _post(self, path: str, body: dict[str, Any]) -> None:
+        response = await self._send("POST", f"{self._url}/{path}", self._begin_seconds, body)
+        await response.aclose()
 
     async def _next(
         self, events: AsyncGenerator[ServerSentEvent, None], reply: StreamedReply

@@ -15,9 +15,12 @@ from models.vllm_process import HEALTH, Launch
 
 
 class VllmEngine(UpstreamEngine):
-    """Speaks through a vLLM server of its own, which it starts, watches over and ends."""
+    """Speaks through a vLLM server of its own, which it starts, watches over and ends.
 
-    def __init__(self, launch: Launch) -> None:
+    Characters speak with those of the `adapters` in a folder that they name, where `launch` has room for some.
+    """
+
+    def __init__(self, launch: Launch, adapters: Path | None = None) -> None:
         self._keeper = VllmKeeper(launch)
         super().__init__(
             "http://vllm/v1",
@@ -25,6 +28,7 @@ class VllmEngine(UpstreamEngine):
             self._keeper.key,
             context_length=launch.context_length,
             dialect="vllm",
+            adapters=adapters if launch.adapters else None,
             manifest=Path(launch.model) if is_merged(Path(launch.model)) else None,
         )
 

@@ -47,12 +47,17 @@ TOOL_PARSERS = (
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """What vLLM is to serve, and how: `python` is that of its environment, `options` are more of its own."""
+    """What vLLM is to serve, and how: `python` is that of its environment, `options` are more of its own.
+
+    `adapters` is how many LoRA adapters of at most `adapter_rank` a step may hold; 0 is none, and costs nothing.
+    """
 
     model: str
     python: str = sys.executable
     context_length: int | None = None
     options: tuple[str, ...] = ()
+    adapters: int = 0
+    adapter_rank: int = 16
 
     @property
     def name(self) -> str:
@@ -71,8 +76,12 @@ class Launch:
             # a grammar leaves free is where small models get lost.
             *("--structured-outputs-config", json.dumps({"backend": "guidance", "disable_any_whitespace": True})),
             "--disable-uvicorn-access-log",
+            *(self._adapters() if self.adapters else ()),
             *self.options,
         ]
+
+    def _adapters(self) -> tuple[str, ...]:
+        return ("--enable-lora", "--max-loras", str(self.adapters), "--max-lora-rank", str(self.adapter_rank))
 
 
 def tool_parser(model: str) -> str:
@@ -113,7 +122,9 @@ class VllmProcess:
             self._guard = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-I", str(GUARD), str(held), str(self._folder)),
                 *self._launch.command(self.socket),
-                env=environment(self._folder, self._key),
+                env=environment(self._folder, self._key)
+                # Only we reach its door, so nobody else can make it read a folder.
+                | ({"VLLM_ALLOW_RUNTIME_LORA_UPDATING": "true"} if self._launch.adapters else {}),
                 pass_fds=(held,),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE,

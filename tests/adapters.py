@@ -47,6 +47,20 @@ def random_adapter(base: Path, folder: Path, *, strength: float = 0.1, seed: int
     return folder
 
 
+def small_adapter(folder: Path, alpha: int = 4) -> Path:
+    """An adapter for nothing that exists, of two small tensors: for who only carries adapters about."""
+    import numpy as np
+    from safetensors.numpy import save_file
+
+    folder.mkdir(parents=True)
+    config = {"peft_type": "LORA", "r": 2, "lora_alpha": alpha, "target_modules": ["q_proj"], "bias": "none"}
+    (folder / "adapter_config.json").write_text(json.dumps(config | {"base_model_name_or_path": "smollm2"}), "utf-8")
+    place = "base_model.model.model.layers.0.self_attn.q_proj"
+    tensors = {f"{place}.lora_A.weight": np.ones((2, 8), "f4"), f"{place}.lora_B.weight": np.ones((8, 2), "f4")}
+    save_file(tensors, folder / "adapter_model.safetensors")
+    return folder
+
+
 def rewrite(file: Path, **fields: Any) -> None:
     """Change fields of a JSON file; None takes one away."""
     content = json.loads(file.read_text("utf-8")) | fields

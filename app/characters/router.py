@@ -9,6 +9,7 @@ from sqlalchemy import delete as sql_delete
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.adapters import check_there
 from app.auth import CallerDep
 from app.characters import store
 from app.characters.schemas import CharacterCreate, CharacterFields, CharacterOut, CharacterPage, LoreEntryIn
@@ -22,6 +23,8 @@ router = APIRouter(prefix="/api/characters", tags=["characters"])
 @router.post("", status_code=201)
 async def create(body: CharacterCreate, caller: CallerDep, services: ServicesDep, response: Response) -> CharacterOut:
     """Add a character; talk with it as the model `char/<slug>`."""
+    if body.adapter:
+        check_there(services, body.adapter)
     async with services.db.write() as db:
         character = await store.create(db, caller, body)
         out = await show(db, character)
@@ -69,6 +72,8 @@ async def change(
     if_match: IfMatch = None,
 ) -> CharacterOut:
     """Replace a character's fields; lines, lore and memories stay."""
+    if body.adapter:
+        check_there(services, body.adapter)
     async with services.db.write() as db:
         character = await store.find_to_change(db, caller, slug, if_match)
         store.replace(db, character, body)

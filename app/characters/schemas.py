@@ -12,11 +12,13 @@ from app.lore.entry import DEPTH, CardField, Position, Role, Trigger
 from app.settings import Strategy
 from app.text import STORABLE, JsonObject
 from models.scene import Language
+from models.stored import NAME_PATTERN
 
 Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,78}[a-z0-9])?$")]
 Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100), STORABLE]
 Prose = Annotated[str, StringConstraints(max_length=60_000), STORABLE]
 Points = Annotated[float, Field(ge=-1e9, le=1e9)]
+AdapterName = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
 Key = Annotated[str, StringConstraints(max_length=500), STORABLE]
 
 
@@ -184,6 +186,9 @@ class CharacterFields(Body):
     creator_notes: Annotated[str, StringConstraints(max_length=200_000), STORABLE] = ""
     strategy: Strategy | None = None
     recall_lines: Annotated[int, Field(ge=0, le=50), WHOLE] | None = None
+    adapter: AdapterName | None = Field(
+        None, description="The LoRA adapter that it speaks with, `role@fingerprint` as GET /api/adapters lists it."
+    )
 
     @property
     def called(self) -> str:

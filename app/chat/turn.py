@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import anyio
 
-from app.chat.ask import Ask, Turn
+from app.chat.ask import Ask, Known, Turn
 from app.chat.feeling import feel
 from app.chat.interleave import interleave
 from app.chat.knowing import know, pour
@@ -23,11 +23,12 @@ from app.chat.resolve import resolve
 from app.chat.room import fitted, without_calls
 from app.chat.setting import set_scene
 from app.chat.speak import Speech, speak
+from app.errors import BadRequest
 from app.metrics import observe_turn
 from app.services import Services
 from app.stopwatch import Stopwatch
 from app.tables import new_id
-from models.engine import EngineError
+from models.engine import ADAPTER, EngineError
 from models.prompt import render
 
 
@@ -45,6 +46,7 @@ async def prepare(services: Services, ask: Ask, waited: float = 0.0) -> Turn:
     ask = await without_calls(services, ask)
     with watch("resolve"):
         known = await resolve(services, ask)
+    ask = _with_voice(services, ask, known)
     with watch("feel"):
         feeling = await feel(services, known)
     with watch("scene"):
@@ -70,6 +72,21 @@ async def prepare(services: Services, ask: Ask, waited: float = 0.0) -> Turn:
         prompt=prompt,
         watch=watch,
     )
+
+
+def _with_voice(services: Services, ask: Ask, known: Known) -> Ask:
+    """The ask with the adapter that the character speaks with; nobody else does. Raises `BadRequest`."""
+    adapter = known.character.adapter
+    if not adapter or ask.as_user:
+        return ask
+    if ADAPTER not in services.engine.abilities:
+        raise BadRequest(
+            f"{known.character.name} speaks with the adapter {adapter}, and the engine that serves "
+            f"{services.engine.name or 'this model'!r} can't load adapters. Serve with vLLM, or take the field away.",
+            code="unsupported_adapter",
+            param="adapter",
+        )
+    return replace(ask, sampling=replace(ask.sampling, adapter=adapter))
 
 
 async def take_turn(services: Services, turn: Turn, speeches: Sequence[Speech]) -> AsyncGenerator[Piece, None]:

@@ -26,10 +26,12 @@ app = typer.Typer(
 characters = typer.Typer(help="List, show, add, import, export and delete characters.", no_args_is_help=True)
 lines = typer.Typer(help="Past lines, which give a character its voice.", no_args_is_help=True)
 keys = typer.Typer(help="API keys.", no_args_is_help=True)
+adapters = typer.Typer(help="LoRA adapters that characters speak with, beside one base.", no_args_is_help=True)
 users = typer.Typer(help="The people an app serves: list them, export or erase one.", no_args_is_help=True)
 app.add_typer(characters, name="characters")
 app.add_typer(lines, name="lines")
 app.add_typer(keys, name="keys")
+app.add_typer(adapters, name="adapters")
 app.add_typer(users, name="users")
 app.add_typer(bench, name="bench")
 app.add_typer(train, name="train")
@@ -306,6 +308,36 @@ def revoke_key(
     from app.cli.keys import revoke
 
     revoke(prefix)
+
+
+@adapters.command("add")
+def add_adapter(
+    folder: Annotated[Path, typer.Argument(help="Folder of a LoRA adapter as PEFT saves it.")],
+    role: Annotated[str, typer.Option(help="The first part of its name; the second is made of its weights.")],
+) -> None:
+    """Keep an adapter and print its name, for a character's field `adapter`.
+
+    Example: `moodline adapters add runs/mara --role mara`.
+    """
+    from app.cli.adapters import add
+
+    add(folder, role)
+
+
+@adapters.command("list")
+def list_adapters() -> None:
+    """The adapters that are kept."""
+    from app.cli.adapters import show_all
+
+    show_all()
+
+
+@adapters.command("remove")
+def remove_adapter(name: Annotated[str, typer.Argument(help="As `adapters list` shows it.")]) -> None:
+    """Take an adapter away that no character speaks with."""
+    from app.cli.adapters import remove
+
+    remove(name)
 
 
 Owner = Annotated[str, typer.Option(help="Whose app the user talks through; see `keys list`.")]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from models.completion import MAX_STOPS
+from models.completion import MAX_STOPS, ModelMissing, ServerFailed
 from models.engine import (
     EngineBroke,
     EngineRefused,
@@ -287,14 +287,14 @@ def test_an_address_that_is_none_is_refused() -> None:
 @pytest.mark.parametrize(
     ("status", "body", "error"),
     [
-        (503, b"overloaded", EngineUnavailable),
+        (503, b"overloaded", ServerFailed),
         (429, b'{"error":{"message":"slow down"}}', EngineUnavailable),
-        (500, b"<html>oops</html>", EngineUnavailable),
+        (500, b"<html>oops</html>", ServerFailed),
         (400, b'{"error":{"message":"This model\'s maximum context length is 4096 tokens."}}', PromptTooLong),
         (400, b'{"message":"The prompt is too long","code":400}', PromptTooLong),
         (400, b'{"error":{"message":"temperature must be non-negative"}}', ParameterRefused),
         (401, b'{"error":{"message":"bad key"}}', EngineRefused),
-        (404, b"", EngineRefused),
+        (404, b"", ModelMissing),
         (307, b"", EngineRefused),
     ],
 )
