@@ -21,6 +21,13 @@ STEPS = Histogram(
     buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0),
 )
 TOKENS = Counter("moodline_tokens", "Tokens by kind: prompt, cached (of the prompt), completion.", ["kind"])
+RESAMPLED = Counter(
+    "moodline_resamples",
+    "Second attempts at a reply, by why: echo (of an earlier one), thoughts (nothing else), speaker (another's words).",
+    ["why"],
+)
+CUT = Counter("moodline_replies_cut", "Replies ended early: loop (in circles), speaker (another spoke).", ["why"])
+THOUGHTS = Counter("moodline_thoughts_hidden", "Replies that thoughts were taken out of.")
 REFUSED = Counter(
     "moodline_refused", "Requests refused: requests, tokens, streams, followers (of a key), busy (the queue).", ["why"]
 )
@@ -32,6 +39,16 @@ QUEUE = Histogram(
 )
 INDEX_BYTES = Gauge("moodline_index_bytes", "Memory of the vector indexes.", ["index"])
 WAITING = Gauge("moodline_rows_waiting_for_vectors", "Lines and memories without a vector of the current encoder.")
+
+
+def observe_reply(resampled: str | None, cut: str | None, hidden: str) -> None:
+    """Count what was done to a reply."""
+    if resampled:
+        RESAMPLED.labels(resampled).inc()
+    if cut:
+        CUT.labels(cut).inc()
+    if hidden:
+        THOUGHTS.inc()
 
 
 def observe_turn(spans: Mapping[str, float], outcome: str) -> None:

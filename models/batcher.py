@@ -59,7 +59,7 @@ class Generation:
         self.keys = block_keys(owner, prompt[:-1])
         self.cached_tokens = 0
         self._spoken = 0
-        self._stops = StopFilter(sampling.stop, included=sampling.include_stop)
+        self._stops = StopFilter(sampling.stop, included=sampling.include_stop, enough=sampling.enough)
         self._vocabulary = vocabulary
         self._unfinished = False
         # SentencePiece drops the space before a text's first word, so what is gone on with must be known.

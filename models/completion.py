@@ -18,6 +18,7 @@ from models.engine import (
     ParameterRefused,
     PromptTooLong,
     Sampling,
+    Thought,
     Token,
     continues,
     said,
@@ -125,21 +126,21 @@ class StreamedReply:
     `usage` is the last that the server named; without one, tokens are estimated as pieces of text.
     """
 
-    def __init__(self, stop: Sequence[str], *, include_stop: bool = False) -> None:
+    def __init__(self, sampling: Sampling) -> None:
         self.reason: FinishReason | None = None
         self.spoke = False
         self.usage: dict[str, Any] = {}
         self.pieces = 0
-        self._stops = StopFilter(stop, included=include_stop)
+        self._stops = StopFilter(sampling.stop, included=sampling.include_stop, enough=sampling.enough)
         self._surrogate = ""
 
     @property
     def stopped(self) -> bool:
-        """Whether a stop string came that the server let through; nothing after it matters."""
+        """Whether a stop string came that the server let through, or it was enough; nothing after it matters."""
         return self._stops.stopped
 
-    def read(self, data: str) -> list[str | Token | CallPart]:
-        """What event `data` lets out: tokens, then the text they make, then parts of calls.
+    def read(self, data: str) -> list[str | Thought | Token | CallPart]:
+        """What event `data` lets out: a thought, tokens, then the text they make, then parts of calls.
 
         Raises an `EngineError` for an error event or one that is no JSON.
         """
@@ -158,6 +159,9 @@ class StreamedReply:
             named = choice["finish_reason"]
             self.reason = named if named in get_args(FinishReason) else "stop"
         delta = choice.get("delta") or {}
+        if thought := _thought(delta):
+            self.pieces += 1
+            return [Thought(thought)]
         content = delta.get("content")
         text = self._speak(content) if isinstance(content, str) and content else ""
         calls = list(_calls(delta.get("tool_calls")))
@@ -193,6 +197,12 @@ class StreamedReply:
         if isinstance(code, int) and 400 <= code < 600 and not self.spoke:
             return refusal(code, json.dumps(chunk))
         return self.failure(_message(error))
+
+
+def _thought(delta: dict[str, Any]) -> str:
+    """Reasoning that comes apart from the text, as DeepSeek and as vLLM and OpenRouter name it."""
+    found = (delta.get(field) for field in ("reasoning_content", "reasoning"))
+    return next((text for text in found if isinstance(text, str) and text), "") if not delta.get("content") else ""
 
 
 def _tokens(logprobs: Any) -> Iterator[Token]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
@@ -75,7 +76,8 @@ class Sampling:
     `logprobs` is how many alternatives to name for each token; None is no log-probabilities at all. `logit_bias` has
     token ids with what is added to their logits. `min_tokens` holds back the tokens that end a reply, not stop strings.
     `response_format` is OpenAI's object of type `json_object` or `json_schema`. `adapter` names a stored LoRA adapter
-    to speak with, for engines with the ability `ADAPTER`.
+    to speak with, for engines with the ability `ADAPTER`. Once somebody sets `enough`, the reply ends as at a stop
+    string, with what it cost.
     """
 
     max_tokens: int = 256
@@ -97,6 +99,14 @@ class Sampling:
     response_format: Mapping[str, Any] | None = None
     tools: Tools | None = None
     adapter: str | None = None
+    enough: threading.Event | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Thought:
+    """A piece of what a server tells apart from the reply as reasoning; never part of the text."""
+
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +143,7 @@ class Finish:
     cached_tokens: int = 0
 
 
-Event = str | Token | CallPart | Finish
+Event = str | Thought | Token | CallPart | Finish
 """What a stream yields."""
 
 
@@ -168,6 +178,11 @@ class Engine(Protocol):
     @property
     def abilities(self) -> frozenset[str]:
         """The parameters of `OPTIONAL` that it honours, and `ADAPTER`; a caller refuses the others by name."""
+        ...
+
+    @property
+    def opened(self) -> str:
+        """The tag of a thought, such as `<think>`, with which the template begins every reply; else empty."""
         ...
 
     async def start(self) -> None:

@@ -47,6 +47,7 @@ class _Checkpoint:
     template: ChatTemplate
     ends: frozenset[int]
     vocabulary: Vocabulary | None
+    opened: str
 
 
 class LocalEngine:
@@ -88,6 +89,11 @@ class LocalEngine:
         """Everything, with almost every tokenizer."""
         blind = self._checkpoint is not None and self._checkpoint.vocabulary is None
         return OPTIONAL - BY_BYTES if blind else OPTIONAL
+
+    @property
+    def opened(self) -> str:
+        """As the checkpoint's template has it."""
+        return self._checkpoint.opened if self._checkpoint else ""
 
     async def start(self) -> None:
         """Unpack where needed, load and try out the checkpoint in a worker thread. Raises `EngineUnavailable`."""
@@ -274,7 +280,8 @@ def _load(folder: Path | None, home: Path) -> _Checkpoint:
     control = {place for place, token in tokenizer.added_tokens_decoder.items() if str(token) in CONTROL_TOKENS}
     named = {tokenizer.eos_token_id} - {None}
     ends = model.ends | named
-    return _Checkpoint(model, tokenizer, template, frozenset(ends | control), _vocabulary(tokenizer, ends or control))
+    vocabulary = _vocabulary(tokenizer, ends or control)
+    return _Checkpoint(model, tokenizer, template, frozenset(ends | control), vocabulary, template.opened)
 
 
 def _vocabulary(tokenizer: Any, ends: Collection[int]) -> Vocabulary | None:

@@ -54,6 +54,11 @@ class Replicas:
         """What all of them can do."""
         return frozenset.intersection(*(engine.abilities for engine in self._engines))
 
+    @property
+    def opened(self) -> str:
+        """What the template of the first that told begins a thought with."""
+        return next((engine.opened for engine in self._engines if engine.opened), "")
+
     async def start(self) -> None:
         """Connect to all, and look at them from now on. Raises the first one's `EngineError` when none is there."""
         await asyncio.gather(*(self._try(engine, engine.start) for engine in self._engines))

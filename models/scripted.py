@@ -8,9 +8,22 @@ from collections import deque
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from dataclasses import dataclass
 
-from models.engine import OPTIONAL, EngineBroke, EngineUnavailable, Event, Finish, FinishReason, Sampling, Token
+from models.engine import (
+    OPTIONAL,
+    EngineBroke,
+    EngineUnavailable,
+    Event,
+    Finish,
+    FinishReason,
+    Sampling,
+    Thought,
+    Token,
+)
 from models.scene import Message
 from models.stops import StopFilter
+
+THOUGHT = "\ue001"
+"""A private-use character."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +42,9 @@ class ScriptedEngine:
     A tuple is a reply that fails: its text is spoken, then its exception raised. `pace` is waited for before every
     character: seconds, or an event that lets everything pass once it is set. One character counts as one token.
     `asked` records every request in order; `cached_tokens` are told at the end of each reply. It keeps to
-    `Sampling.stop` and `Sampling.max_tokens`, gives every character the probability one half with `Sampling.logprobs`,
-    and ignores the rest; `abilities` are what it claims to honour.
+    `Sampling.stop`, `Sampling.max_tokens` and `Sampling.enough`, gives every character the probability one half with
+    `Sampling.logprobs`, and ignores the rest; `abilities` are what it claims to honour, `opened` what it claims that
+    its template begins a reply with. Text between two characters of `THOUGHT` comes as a `Thought`.
     """
 
     def __init__(
@@ -41,6 +55,7 @@ class ScriptedEngine:
         context_length: int = 4096,
         pace: float | asyncio.Event = 0.0,
         abilities: frozenset[str] = OPTIONAL,
+        opened: str = "",
     ) -> None:
         self.replies = deque(replies)
         self.asked: list[Asked] = []
@@ -50,6 +65,7 @@ class ScriptedEngine:
         self.streams = 1000
         self.abilities = abilities
         self.cached_tokens = 0
+        self.opened = opened
         self._closed = False
 
     async def start(self) -> None:
@@ -82,13 +98,17 @@ class ScriptedEngine:
             raise EngineUnavailable("The script has no reply left.")
         text, failure = _parts(self.replies.popleft())
         prompt_tokens = sum(len(message.content) for message in messages)
-        stops = StopFilter(sampling.stop, included=sampling.include_stop)
-        spoken = 0
+        stops = StopFilter(sampling.stop, included=sampling.include_stop, enough=sampling.enough)
+        spoken, thinking = 0, False
         for spoken, character in enumerate(text[: sampling.max_tokens], 1):
             await self._wait()
-            if sampling.logprobs is not None:
+            if sampling.logprobs is not None and not thinking and character != THOUGHT:
                 yield _token(character, sampling.logprobs)
-            if piece := stops.push(character):
+            if character == THOUGHT:
+                thinking = not thinking
+            elif thinking:
+                yield Thought(character)
+            elif piece := stops.push(character):
                 yield piece
             if stops.stopped:
                 yield Finish("stop", prompt_tokens, spoken, self.cached_tokens)

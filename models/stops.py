@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 
 
@@ -10,14 +11,20 @@ class StopFilter:
 
     Only a tail that may still become a stop string is held back. Where the text is cut does not depend on how it was
     split into pieces: the stop string that is complete first wins, the longest of those that end at the same place.
-    With `included` it is part of the text.
+    With `included` it is part of the text. Once `enough` is set the text has ended too.
     """
 
-    def __init__(self, stops: Sequence[str], *, included: bool = False) -> None:
+    def __init__(self, stops: Sequence[str], *, included: bool = False, enough: threading.Event | None = None) -> None:
         self._stops = tuple(stop for stop in stops if stop)
         self._included = included
         self._held = ""
-        self.stopped = False
+        self._enough = enough
+        self._found = False
+
+    @property
+    def stopped(self) -> bool:
+        """Whether nothing that comes matters any more."""
+        return self._found or (self._enough is not None and self._enough.is_set())
 
     def push(self, piece: str) -> str:
         """The text that is now certain. Once `stopped`, always empty."""
@@ -26,7 +33,7 @@ class StopFilter:
         text = self._held + piece
         ends = [(at + len(stop), at) for stop in self._stops if (at := text.find(stop)) >= 0]
         if ends:
-            self.stopped, self._held = True, ""
+            self._found, self._held = True, ""
             return text[: min(ends)[0 if self._included else 1]]
         safe = len(text) - self._doubtful(text)
         self._held = text[safe:]

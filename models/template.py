@@ -9,6 +9,7 @@ from models.engine import EngineRefused, EngineUnavailable, continues, said
 from models.fold import PLACES, PROBE, Place, fold, keeps_its_place
 from models.neutralise import CONTROL_TOKENS, neutralise
 from models.scene import Message
+from models.thoughts import opened_by
 
 END = "\ue000 end of what was said \ue000"
 """Marks where the text of a message to be continued ends in a rendered prompt; private-use characters."""
@@ -58,6 +59,11 @@ class ChatTemplate:
         if not mark:
             raise EngineRefused("The checkpoint's chat template drops an assistant's last message, so it can't go on.")
         return text
+
+    @property
+    def opened(self) -> str:
+        """The tag of a thought that the template begins every reply with; empty where it does not."""
+        return opened_by(self.text([Message("user", "…")]))
 
     def encode(self, messages: Sequence[Message]) -> list[int]:
         """The prompt as token ids; raises as `text` does."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path, PurePath
@@ -40,9 +41,11 @@ from models.manifest import ServedOtherwise, check_frame, check_tokens, read_man
 from models.neutralise import neutralise
 from models.scene import Message
 from models.sse import EventTooLong, ServerSentEvent, read_events
+from models.thoughts import opened_by
 from models.token_count import TokenCounts, estimate_tokens
 
 T = TypeVar("T")
+log = logging.getLogger("moodline")
 
 CONTEXT_LENGTH = 8192
 """Assumed where neither the caller nor the server names one."""
@@ -55,6 +58,8 @@ CONNECT_SECONDS = 5.0
 CHECK_SECONDS = 5.0
 FRESH_SECONDS = 1.0
 """For how long a good answer shows that the server is there."""
+TEMPLATE_END = 16
+"""Tokens of a prompt's end that hold whatever a template begins a reply with."""
 MESSAGE_TOKENS = 8
 """What a chat template adds to a message, at most, for the estimate."""
 
@@ -101,6 +106,8 @@ class UpstreamEngine:
         self._adapters = adapters
         self._manifest = manifest
         self._proven = manifest is None
+        self.opened = ""
+        self._knows_template = False
 
     @property
     def url(self) -> str:
@@ -184,7 +191,7 @@ class UpstreamEngine:
         body = request_body(
             sampling.adapter or self.name, messages, sampling, dialect=self._dialect or "openai", owner=owner
         )
-        reply = StreamedReply(sampling.stop, include_stop=sampling.include_stop)
+        reply = StreamedReply(sampling)
         async with self._events(body, session, reply) as events:
             while (event := await self._next(events, reply)) and event.data.strip() != "[DONE]":
                 for piece in reply.read(event.data):
@@ -337,6 +344,8 @@ class UpstreamEngine:
         if self._manifest:
             await self._prove(self._manifest)
         self._is_there()
+        if self._dialect == "vllm" and not self._knows_template:
+            await self._look_at_template()
 
     async def _prove(self, file: Path) -> None:
         """Raise `ServedOtherwise` unless the server serves as the manifest says."""
@@ -358,6 +367,22 @@ class UpstreamEngine:
         if not isinstance(tokens := answer.get("tokens"), list):
             raise EngineRefused("The server's /tokenize did not answer with tokens. Is it vLLM?")
         return tokens
+
+    async def _look_at_template(self) -> None:
+        """Whether vLLM's template begins a thought before a reply: what its prompts end with."""
+        root, asked = self._url.removesuffix("/v1"), [{"role": "user", "content": "…"}]
+        try:
+            read = await self._json(
+                "POST", f"{root}/tokenize", CHECK_SECONDS, {"model": self._model, "messages": asked}
+            )
+            end = {"model": self._model, "tokens": list(read.get("tokens") or ())[-TEMPLATE_END:]}
+            written = await self._json("POST", f"{root}/detokenize", CHECK_SECONDS, end)
+            self.opened = opened_by(str(written.get("prompt", "")))
+        except EngineUnavailable:
+            return
+        except EngineRefused:
+            log.info("%s does not tell what its prompts end with; thoughts are known by their tags alone.", self._url)
+        self._knows_template = True
 
     async def _find_place(self) -> Place:
         """Where the served template takes system messages, seen in what vLLM makes of a probe.

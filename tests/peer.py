@@ -54,7 +54,7 @@ class Peer:
         head = {key.decode(): value.decode() for key, value in scope["headers"]}
         if scope["path"] == "/v1/models" and scope["method"] == "GET":
             await self._answer(send, self.status if self.models is None else 200, json.dumps(self.models).encode())
-        elif scope["path"] == "/tokenize" and self.tokenizing:
+        elif scope["path"] in ("/tokenize", "/detokenize") and self.tokenizing:
             answer = await self.tokenizing(json.loads(body))
             await self._answer(send, self.status if self.models is None else 200, json.dumps(answer).encode())
         elif scope["path"] in ("/tokenize", "/detokenize") and self.template:

@@ -74,6 +74,8 @@ def chunk(
 def delta(piece: Piece) -> dict[str, Any]:
     """What a piece adds to its message."""
     said: dict[str, Any] = {"content": piece.text} if piece.text or piece.tokens else {}
+    if piece.thought:
+        said["reasoning_content"] = piece.thought
     if piece.calls:
         said["tool_calls"] = [{"index": part.index} | _call(part, begun=bool(part.name)) for part in piece.calls]
     return said
@@ -123,6 +125,8 @@ def _message(pieces: Sequence[Piece]) -> dict[str, Any]:
             part.index, before.arguments + part.arguments, before.id or part.id, before.name or part.name
         )
     message: dict[str, Any] = {"role": "assistant", "content": text or (None if calls else ""), "refusal": None}
+    if thought := "".join(piece.thought for piece in pieces):
+        message["reasoning_content"] = thought
     if calls:
         message["tool_calls"] = [_call(calls[index], begun=True) for index in sorted(calls)]
     return message

@@ -11,7 +11,7 @@ from app.chat.piece import Piece
 from app.chat.protocol import ChatRequest
 from app.chat.speak import Speech, nth
 from app.services import Services
-from models.engine import CallPart, Finish, Sampling, Token
+from models.engine import CallPart, Finish, Sampling, Thought, Token
 from models.scene import Message
 from models.track import TokenTrack
 
@@ -44,6 +44,8 @@ async def _speak(
                 track.feed([event])
             elif isinstance(event, CallPart):
                 yield Piece(calls=(event,), choice=choice)
+            elif isinstance(event, Thought):
+                yield Piece(choice=choice, thought=event.text)
             elif isinstance(event, Finish):
                 speech.finish = event
                 if rest := track.rest():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from app.auth import Caller
 from app.chat.ask import Ask
@@ -14,6 +15,7 @@ from app.errors import BadRequest
 from app.services import Services
 from models.engine import Sampling, Tools
 from models.scene import Message
+from models.thoughts import without_thoughts
 
 
 def is_task(body: ChatRequest) -> bool:
@@ -75,11 +77,17 @@ def _instructions(messages: Sequence[ChatMessage]) -> tuple[str, str]:
 def _talk(messages: Sequence[ChatMessage]) -> tuple[tuple[Message, ...], str]:
     """What was said, up to the user's last message, and what the reply to it already begins with.
 
-    Messages without text say nothing; front ends leave them behind where a reply failed.
+    Messages without text say nothing; front ends leave them behind where a reply failed. Thoughts, of a conversation
+    that was begun elsewhere, are no part of what was said.
     """
-    said = [to_engine(message) for message in messages if is_talk(message) and message.text.strip()]
+    told = [_spoken(to_engine(message)) for message in messages if is_talk(message)]
+    said = [message for message in told if message.content.strip()]
     end = max(place for place, message in enumerate(said, 1) if message.role == "user")
     return tuple(said[:end]), "\n\n".join(message.content for message in said[end:])
+
+
+def _spoken(message: Message) -> Message:
+    return replace(message, content=without_thoughts(message.content)) if message.role == "assistant" else message
 
 
 def read_sampling(body: ChatRequest, services: Services) -> Sampling:

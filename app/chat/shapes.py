@@ -30,6 +30,9 @@ class ReplyOut(BaseModel):
     role: Literal["assistant"]
     content: str | None
     refusal: None
+    reasoning_content: str = Field(
+        "", description="The bare language model's thoughts, where its server has them apart."
+    )
     tool_calls: list[ToolCallOut] = []
 
 

@@ -1,38 +1,45 @@
-"""Speak: stream the engine's reply, cleaned, and once taken back when it only repeats an earlier one."""
+"""Speak: stream the engine's reply, cleaned; one that only repeats an earlier one or says nothing is tried again."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterable
+import threading
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 from app.chat.ask import Outcome, Turn
+from app.chat.listen import Cut, Listener
 from app.chat.piece import Piece
 from app.services import Services
-from models.engine import CallPart, Finish, Sampling, Token
+from models.engine import CallPart, Finish, Sampling, Thought, Token
 from models.frame import FRAMES
-from models.reply import EchoGuard, ReplyFilter
 from models.scene import Message
-from models.track import TokenTrack
+from models.speakers import USER
 
 WARMER = 0.3
 """Added to the temperature of a second attempt."""
+
+Resampled = Literal["echo", "thoughts", "speaker"]
 
 
 @dataclass(slots=True)
 class Speech:
     """What has been said so far. `said` is what was handed out, `hidden` the thoughts that were not.
 
-    With `called` tools were called, so this is not yet the answer. `outcome` is None while it goes on; whoever ends it
-    early says beforehand what that is to be called. `error` is what broke it off. `begun` puts the turn's row there,
-    without which nothing is stored; None where somebody else has seen to it. `remembered` once it is stored.
+    With `called` tools were called, so this is not yet the answer. `resampled` is why there was a second attempt, `cut`
+    what ended the reply before the language model did. `outcome` is None while it goes on; whoever ends it early says
+    beforehand what that is to be called. `error` is what broke it off. `begun` puts the turn's row there, without which
+    nothing is stored; None where somebody else has seen to it. `remembered` once it is stored.
     """
 
     said: str = ""
     hidden: str = ""
     called: bool = False
     attempts: int = 0
+    resampled: Resampled | None = None
+    cut: Cut | None = None
     finish: Finish | None = None
     outcome: Outcome | None = None
     error: BaseException | None = None
@@ -46,24 +53,39 @@ async def speak(services: Services, turn: Turn, speech: Speech, choice: int = 0)
     sampling = nth(turn.ask.sampling, choice)
     # An object that is asked for again may well be the same again.
     role = "user" if turn.ask.as_user else "assistant"
-    earlier = [] if sampling.response_format else [m.content for m in turn.scene.history if m.role == role]
-    speaker = turn.scene.user if turn.ask.as_user else turn.scene.character
-    listener = Listener(speaker, [*earlier, turn.scene.begun], begun=bool(turn.scene.begun))
+    said = [] if sampling.response_format else [m.content for m in turn.scene.history if m.role == role]
+    listener = _listener(services, turn, (*said, turn.scene.begun))
     async with aclosing(_attempt(services, turn, speech, listener, sampling)) as pieces:
         async for piece in pieces:
             yield replace(piece, choice=choice)
-    if not listener.guard.echoes:
-        if rest := listener.rest():
-            speech.said += rest.text
-            yield replace(rest, choice=choice)
-        return
-    speech.echoes.append(listener.rest().text)
-    listener = Listener(speaker, (), begun=bool(turn.scene.begun))
-    async with aclosing(_attempt(services, turn, speech, listener, _warmer(sampling))) as pieces:
-        async for piece in pieces:
-            yield replace(piece, choice=choice)
+    speech.resampled = _again(speech, listener)
+    if speech.resampled:
+        if taken_back := listener.rest().text:
+            speech.echoes.append(taken_back)
+        listener = _listener(services, turn, ())
+        async with aclosing(_attempt(services, turn, speech, listener, _warmer(sampling))) as pieces:
+            async for piece in pieces:
+                yield replace(piece, choice=choice)
     if rest := listener.rest():
+        speech.said += rest.text
         yield replace(rest, choice=choice)
+
+
+def _again(speech: Speech, listener: Listener) -> Resampled | None:
+    """Why there must be a second attempt: nothing was shown of the first, and more tokens would not have helped it."""
+    if listener.echoes:
+        return "echo"
+    if speech.said or speech.called or listener.holds or (speech.finish and speech.finish.reason == "length"):
+        return None
+    return "speaker" if listener.cut == "speaker" else "thoughts" if speech.hidden else None
+
+
+def _listener(services: Services, turn: Turn, earlier: tuple[str, ...]) -> Listener:
+    scene = turn.scene
+    speaker = scene.user if turn.ask.as_user else scene.character
+    opened = "" if scene.begun else services.engine.opened
+    plain = turn.ask.sampling.response_format is None
+    return Listener(speaker, others(turn), earlier, begun=scene.begun, opened=opened, plain=plain)
 
 
 def nth(sampling: Sampling, choice: int) -> Sampling:
@@ -71,71 +93,42 @@ def nth(sampling: Sampling, choice: int) -> Sampling:
     return sampling if sampling.seed is None else replace(sampling, seed=_seed(sampling.seed + choice))
 
 
-class Listener:
-    """Makes what an engine says into pieces that people may see. Log-probabilities are given of visible text only."""
-
-    def __init__(self, character: str, earlier: Iterable[str], *, begun: bool = False) -> None:
-        self.reply = ReplyFilter([character], begun=begun)
-        self.guard = EchoGuard(earlier)
-        self._raw = TokenTrack()
-        self._clean = TokenTrack()
-
-    def hear(self, token: Token) -> None:
-        """The text that comes next is made of this token."""
-        self._raw.feed([token])
-
-    def feed(self, text: str) -> Piece:
-        """What `text` makes visible."""
-        return self._piece(self.guard.feed(self._settled(self.reply.feed(text))))
-
-    def call(self, part: CallPart) -> Piece:
-        """A part of a call, and what was held back: what comes with a call is not taken back."""
-        return replace(self._piece(self.guard.release()), calls=(part,))
-
-    def end(self) -> Piece:
-        """What becomes visible because the engine has ended."""
-        return self._piece(self.guard.feed(self._settled(self.reply.end())))
-
-    def rest(self) -> Piece:
-        """What the guard still holds."""
-        piece = self._piece(self.guard.release())
-        self._clean.feed(self._raw.rest())
-        return replace(piece, tokens=piece.tokens + self._clean.rest())
-
-    def _settled(self, visible: str) -> str:
-        self._clean.feed(self._raw.settle(self.reply.fates))
-        self.reply.fates.clear()
-        return visible
-
-    def _piece(self, text: str) -> Piece:
-        return Piece(text, self._clean.settle([True] * len(text)))
-
-
 async def _attempt(
     services: Services, turn: Turn, speech: Speech, listener: Listener, sampling: Sampling
 ) -> AsyncGenerator[Piece, None]:
     speech.attempts += 1
-    speech.finish = None
-    sampling = replace(sampling, stop=(*sampling.stop, *stop_names(turn)))
+    speech.finish = speech.cut = None
+    enough = threading.Event()
+    sampling = replace(sampling, enough=enough)
     stream = services.engine.stream(_told(turn), sampling, session=turn.session_id, owner=turn.ask.caller.owner)
     async with aclosing(stream):
         async for event in stream:
             if isinstance(event, Token):
                 listener.hear(event)
                 continue
-            if isinstance(event, Finish):
-                speech.finish = event
-                piece = listener.end()
-            else:
-                turn.watch.mark("first_token")
-                piece = listener.call(event) if isinstance(event, CallPart) else listener.feed(event)
-            speech.hidden = listener.reply.hidden
+            piece = _heard(speech, listener, event)
+            speech.hidden = listener.hidden
             if piece:
+                turn.watch.mark("first_token")
                 speech.said += piece.text
                 speech.called = speech.called or bool(piece.calls)
                 yield piece
-            if listener.guard.is_certain:
+            if listener.cut or listener.thinks_in_circles:
+                enough.set()
+            if listener.is_certain:
                 return
+
+
+def _heard(speech: Speech, listener: Listener, event: str | Thought | CallPart | Finish) -> Piece:
+    """What an event makes visible."""
+    if isinstance(event, Finish):
+        piece = listener.end(cut=event.reason == "length")
+        speech.cut = listener.cut
+        speech.finish = replace(event, reason="stop") if listener.cut else event
+        return piece
+    if isinstance(event, Thought):
+        return listener.think(event.text)
+    return listener.call(event) if isinstance(event, CallPart) else listener.feed(event)
 
 
 def _told(turn: Turn) -> tuple[Message, ...]:
@@ -144,11 +137,12 @@ def _told(turn: Turn) -> tuple[Message, ...]:
     return (*prompt, *turn.ask.calls, last) if turn.scene.begun else (*prompt, last, *turn.ask.calls)
 
 
-def stop_names(turn: Turn) -> tuple[str, ...]:
-    """Where the character would begin to speak for the user, or the user for the character."""
+def others(turn: Turn) -> tuple[str, ...]:
+    """Who must not begin to speak in the reply: the user, by any name; the character, where its user is spoken for."""
     scene = turn.scene
-    names = (scene.character,) if turn.ask.as_user else dict.fromkeys((scene.user, FRAMES[scene.language].user))
-    return tuple(f"\n{name}{colon}" for name in names if name for colon in (":", "："))
+    if turn.ask.as_user:
+        return (scene.character,)
+    return tuple(name for name in (scene.user, FRAMES[scene.language].user, *USER) if name != scene.character)
 
 
 def _warmer(sampling: Sampling) -> Sampling:

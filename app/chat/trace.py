@@ -31,9 +31,11 @@ def explain(
         "persona": known.who.name if known.who else None,
         "engine": {
             "name": engine,
-            "sampling": asdict(ask.sampling),
+            "sampling": {name: value for name, value in asdict(ask.sampling).items() if name != "enough"},
             "finish": asdict(finish) if finish else None,
             "attempts": speech.attempts,
+            "resampled": speech.resampled,
+            "cut": speech.cut,
         },
         "layout": ask.layout,
         "strategy": turn.recalled.strategy,

@@ -24,7 +24,7 @@ from app.chat.room import fitted, without_calls
 from app.chat.setting import set_scene
 from app.chat.speak import Speech, speak
 from app.errors import BadRequest
-from app.metrics import observe_turn
+from app.metrics import observe_reply, observe_turn
 from app.services import Services
 from app.stopwatch import Stopwatch
 from app.tables import new_id
@@ -114,4 +114,6 @@ async def take_turn(services: Services, turn: Turn, speeches: Sequence[Speech]) 
                     await speeches[0].begun
                 await remember(services, turn, said, outcome)
                 speeches[0].remembered = True
+        for speech in speeches:
+            observe_reply(speech.resampled, speech.cut, speech.hidden)
         observe_turn(turn.watch.spans, outcome)

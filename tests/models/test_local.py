@@ -3,6 +3,7 @@
 import asyncio
 import json
 import shutil
+import threading
 from collections.abc import AsyncIterator
 from contextlib import aclosing, suppress
 from pathlib import Path
@@ -14,7 +15,7 @@ from tokenizers.models import WordLevel
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from models.batcher import WAITING_PER_STREAM, Generation, Sent
-from models.engine import EngineBroke, EngineRefused, EngineUnavailable, Finish, PromptTooLong, Sampling
+from models.engine import EngineBroke, EngineRefused, EngineUnavailable, Event, Finish, PromptTooLong, Sampling
 from models.local import LocalEngine
 from models.prefix import BLOCK
 from models.sampler import Sampler
@@ -338,3 +339,15 @@ async def test_an_architecture_that_packing_would_get_wrong_is_refused(unpacked:
     engine = LocalEngine(folder, tmp_path)
     with pytest.raises(EngineUnavailable, match=r"Gemma2.*soft-capped.*vLLM"):
         await engine.start()
+
+
+async def test_enough_ends_a_reply_within_a_token(smollm: LocalEngine) -> None:
+    enough = threading.Event()
+    events = list[Event]()
+    async for event in smollm.stream(PIRATE, Sampling(max_tokens=300, temperature=0, enough=enough)):
+        events.append(event)
+        enough.set()
+    assert isinstance(finish := events[-1], Finish)
+    assert finish.reason == "stop"
+    assert 1 <= finish.completion_tokens < 50
+    assert finish.prompt_tokens > 10

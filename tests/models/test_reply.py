@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.reply import EchoGuard, ReplyFilter
+from models.reply import ReplyFilter
 
 
 def filtered(text: str, places: list[int]) -> tuple[str, str]:
@@ -24,6 +24,10 @@ def filtered(text: str, places: list[int]) -> tuple[str, str]:
         ("Sit down.", "Sit down.", ""),
         ("  Mara: Sit down.", "Sit down.", ""),
         ("晚晴：坐吧。", "坐吧。", ""),
+        ("**Mara:** Sit.", "Sit.", ""),
+        ("[晚晴]：坐。", "坐。", ""),
+        ("Mara: Mara: is my name.", "Mara: is my name.", ""),
+        ("[I must not show it.]\nMara: Sit.", "Sit.", "I must not show it."),
         ("<think>He is sad.</think>\nMara: Sit.", "Sit.", "He is sad."),
         ("Sit. <think>Hm.</think>Now.", "Sit. Now.", "Hm."),
         ("<think>It never ends", "", "It never ends"),
@@ -43,27 +47,6 @@ def test_thoughts_and_the_name_are_taken_out_wherever_the_pieces_break(
 @given(text=st.text(alphabet="ab<>think/: \n晚", max_size=60), places=st.lists(st.integers(0, 60), max_size=30))
 def test_the_pieces_never_change_what_is_seen(text: str, places: list[int]) -> None:
     assert filtered(text, places) == filtered(text, [])
-
-
-def test_an_echo_is_held_and_a_new_reply_flows_at_its_first_difference() -> None:
-    guard = EchoGuard(["The sea is grey this morning."])
-    assert guard.feed("The sea is ") == ""
-    assert guard.feed("calm") == "The sea is calm"
-    assert guard.feed(" today.") == " today."
-    assert not guard.echoes
-    echo = EchoGuard(["The sea is grey this morning."])
-    assert echo.feed("the sea is grey, this morning") == ""
-    assert echo.echoes
-    assert not echo.is_certain
-    longer = EchoGuard(["The sea is grey this morning."])
-    longer.feed("The sea is grey this morning")
-    assert longer.feed(". But warm.") == "The sea is grey this morning. But warm."
-
-
-def test_a_short_answer_may_be_given_twice() -> None:
-    guard = EchoGuard(["Yes."])
-    assert guard.feed("Yes.") == "Yes."
-    assert not guard.echoes
 
 
 def test_the_middle_of_a_reply_keeps_its_first_space_and_a_name_that_is_said_in_it() -> None:

@@ -133,3 +133,14 @@ def test_a_template_that_drops_what_is_begun_is_refused(tokenizer: PreTrainedTok
     tokenizer.chat_template = "{% for m in messages %}{% if not loop.last %}{{ m['content'] }}{% endif %}{% endfor %}"
     with pytest.raises(EngineRefused, match="can't go on"):
         template.text(BEGUN)
+
+
+@pytest.mark.parametrize(
+    ("begins", "opened"),
+    [("<think>\n", "<think>"), ("<think>\n\n</think>\n\n", ""), ("", ""), ("[THINK]", "[think]")],
+)
+def test_a_template_that_begins_a_thought_is_known(
+    tokenizer: PreTrainedTokenizerFast, begins: str, opened: str
+) -> None:
+    tokenizer.chat_template = TRIMMING.replace("<assistant>", f"<assistant>{begins}")
+    assert ChatTemplate(tokenizer).opened == opened

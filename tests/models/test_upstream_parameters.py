@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
 from models.completion import LEAST
-from models.engine import OPTIONAL, CallPart, Event, Finish, Sampling, Token, Tools
+from models.engine import OPTIONAL, CallPart, Event, Finish, Sampling, Thought, Token, Tools
 from models.scene import Message
 from models.tools import Call, Calling, Result
 from models.upstream import UpstreamEngine
@@ -160,4 +161,36 @@ async def test_the_dialect_is_seen_in_the_list_of_models(peer: Peer, owner: str,
     async for _ in engine.stream(HELLO, Sampling(top_k=3), owner="ana"):
         pass
     assert ("top_k" in peer.asked[0], "cache_salt" in peer.asked[0]) == (taken, taken)
+    await engine.close()
+
+
+@pytest.mark.parametrize("field", ["reasoning_content", "reasoning"])
+async def test_reasoning_that_the_server_tells_apart_is_a_thought(
+    engine: UpstreamEngine, peer: Peer, field: str
+) -> None:
+    token = {"token": "Hm", "logprob": -1.0, "bytes": [72, 109], "top_logprobs": []}
+    thought = {"choices": [{"index": 0, "delta": {field: "Hm"}, "logprobs": {"content": [token]}}]}
+    peer.chunks = [event(thought), event({"choices": [{"index": 0, "delta": {field: ""}}]}), *reply("Aye.")]
+    assert (await say(engine, logprobs=0))[:2] == [Thought("Hm"), "Aye."]
+
+
+async def test_enough_ends_a_reply_with_what_it_cost(engine: UpstreamEngine, peer: Peer) -> None:
+    peer.chunks = [event(delta("Aye.") | {"usage": {"prompt_tokens": 3, "completion_tokens": 2}}), event(delta(" And"))]
+    enough = threading.Event()
+    events = list[Event]()
+    async for said in engine.stream(HELLO, Sampling(enough=enough)):
+        events.append(said)
+        enough.set()
+    assert events == ["Aye.", Finish("stop", 3, 2)]
+
+
+@pytest.mark.parametrize(("end", "opened"), [("<|im_start|>assistant\n<think>\n", "<think>"), ("assistant\n", "")])
+async def test_vllm_is_asked_whether_its_template_begins_a_thought(peer: Peer, end: str, opened: str) -> None:
+    async def tokenize(body: dict[str, Any]) -> dict[str, Any]:
+        return {"tokens": list(range(40)), "count": 40} if body.get("messages") else {"prompt": end}
+
+    peer.tokenizing = tokenize
+    engine = UpstreamEngine(f"{peer.address}/v1", "mira", dialect="vllm")
+    await engine.start()
+    assert engine.opened == opened
     await engine.close()
