@@ -27,6 +27,7 @@ from models.neutralise import CONTROL_TOKENS
 from models.packed import PackedModel
 from models.sampler import Sampler, check_sampling
 from models.scene import Message
+from models.taste import Taste, taste_of
 from models.template import ChatTemplate
 from models.tools import CallReader, grammar, in_words, offered, optional, words
 from models.vocabulary import Constraint, Vocabulary
@@ -48,6 +49,7 @@ class _Checkpoint:
     ends: frozenset[int]
     vocabulary: Vocabulary | None
     opened: str
+    taste: Taste
 
 
 class LocalEngine:
@@ -138,7 +140,7 @@ class LocalEngine:
     ) -> AsyncGenerator[Event, None]:
         """Yield pieces of text, then one `Finish`. Raises `EngineError`s.
 
-        Where `sampling` says None, `models.sampler` has the defaults.
+        Where `sampling` says None, `models.taste` has the checkpoint's defaults.
         """
         checkpoint, batcher = self._ready()
         check_sampling(sampling)
@@ -238,6 +240,7 @@ def _sampler(
         ends=ends,
         banned=[ids for ids in banned if ids],
         constraint=_constraint(checkpoint.vocabulary, sampling, functions),
+        taste=checkpoint.taste,
     )
 
 
@@ -277,11 +280,13 @@ def _load(folder: Path | None, home: Path) -> _Checkpoint:
     template = ChatTemplate(tokenizer)
     model = PackedModel(place)
     # A model that begins another turn has ended its own, whichever control token it does that with.
-    control = {place for place, token in tokenizer.added_tokens_decoder.items() if str(token) in CONTROL_TOKENS}
+    control = {number for number, token in tokenizer.added_tokens_decoder.items() if str(token) in CONTROL_TOKENS}
     named = {tokenizer.eos_token_id} - {None}
     ends = model.ends | named
     vocabulary = _vocabulary(tokenizer, ends or control)
-    return _Checkpoint(model, tokenizer, template, frozenset(ends | control), vocabulary, template.opened)
+    return _Checkpoint(
+        model, tokenizer, template, frozenset(ends | control), vocabulary, template.opened, taste_of(place)
+    )
 
 
 def _vocabulary(tokenizer: Any, ends: Collection[int]) -> Vocabulary | None:

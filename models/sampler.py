@@ -10,13 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.engine import ParameterRefused, Sampling
+from models.taste import SMALL, Taste
 from models.vocabulary import Constraint
-
-TEMPERATURE = 0.7
-TOP_P = 0.9
-REPETITION_PENALTY = 1.1
-"""The embedded engine's defaults where `Sampling` says None. They suit small instruction-tuned models, which loop
-without a repetition penalty; the other fields default to off."""
 
 GREEDY_BELOW = 1e-5
 """A temperature this low is taken as 0: dividing by it would overflow (vLLM draws the line at the same place)."""
@@ -55,8 +50,8 @@ class Sampler:
 
     `ends` are the tokens that end a reply. They end every message of the prompt too, and when the repetition penalty
     counts them replies run on: SmolLM2's were 31 % longer. `banned` are sequences of tokens that must not be completed;
-    `constraint` is a grammar to keep to; but for one that lets a reply be any text, nothing is taken for a repetition
-    under it unless a penalty is asked for.
+    `taste` has the defaults where `sampling` says None. `constraint` is a grammar to keep to; but for one that lets a
+    reply be any text, nothing is taken for a repetition under it unless a penalty is asked for.
     """
 
     def __init__(
@@ -67,13 +62,14 @@ class Sampler:
         ends: Collection[int] = (),
         banned: Sequence[Sequence[int]] = (),
         constraint: Constraint | None = None,
+        taste: Taste = SMALL,
     ) -> None:
-        self.temperature = TEMPERATURE if sampling.temperature is None else sampling.temperature
-        self.top_p = TOP_P if sampling.top_p is None else sampling.top_p
-        self.top_k = max(sampling.top_k or 0, 0)
-        self.min_p = sampling.min_p or 0.0
+        self.temperature = taste.temperature if sampling.temperature is None else sampling.temperature
+        self.top_p = taste.top_p if sampling.top_p is None else sampling.top_p
+        self.top_k = max(taste.top_k if sampling.top_k is None else sampling.top_k, 0)
+        self.min_p = taste.min_p if sampling.min_p is None else sampling.min_p
         penalty = sampling.repetition_penalty
-        usual = 1.0 if constraint and not constraint.free else REPETITION_PENALTY
+        usual = 1.0 if constraint and not constraint.free else taste.repetition_penalty
         self.repetition_penalty = usual if penalty is None else penalty
         self.presence_penalty = sampling.presence_penalty or 0.0
         self.frequency_penalty = sampling.frequency_penalty or 0.0
