@@ -7,12 +7,14 @@ import json
 import logging
 from collections.abc import Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from models.engine import Engine, Sampling
+from models.engine import Engine, ParameterRefused, Sampling
 from models.scene import Message
+from models.thoughts import without_thoughts
 from retrieval.emotion import EMOTIONS
 from retrieval.encoder import Vectors
 
@@ -21,25 +23,46 @@ AT_ONCE = 8
 """Questions under way at a time."""
 LONGEST = 2000
 """Characters of a text that are shown."""
-# Eight entries of the list take some 130 tokens.
+# Eight entries of the list take some 130 tokens, eight members of the object 60.
 _SAMPLING = Sampling(max_tokens=200, temperature=0.0)
 _LOWEST, _HIGHEST = 1, 10
+_SCORE = {"type": "integer", "minimum": _LOWEST, "maximum": _HIGHEST}
+_SCHEMA = {
+    "type": "object",
+    "properties": dict.fromkeys(EMOTIONS, _SCORE),
+    "required": list(EMOTIONS),
+    "additionalProperties": False,
+}
+_FORM = {"type": "json_schema", "json_schema": {"name": "emotions", "schema": _SCHEMA, "strict": True}}
 
 _ASKED = f"""You rate the emotions of the speaker of a text. There are eight: {", ".join(EMOTIONS)}.
 Answer with one JSON list and nothing else. Each emotion that is there gets an entry {{"dim": name, "score": 1 to 10}}.
 Example: [{{"dim": "joy", "score": 7}}, {{"dim": "surprise", "score": 3}}]. A neutral text gets []."""
+_GUIDED = f"""You rate the emotions of the speaker of a text. There are eight: {", ".join(EMOTIONS)}.
+Answer with one JSON object that scores each of them from {_LOWEST}, not there, to {_HIGHEST}. Most are {_LOWEST}."""
 
 
 async def ask_model(engine: Engine, texts: Sequence[str]) -> Vectors:
     """Intensities float32 [n, 8] by the language model, `AT_ONCE` texts at a time.
 
-    An answer that can't be read leaves its text flat and is counted in the log. Raises EngineError.
+    The answer keeps to a JSON schema where the engine can see to that; one that turns the schema down is asked for the
+    paper's list of scores instead. An answer that can't be read leaves its text flat and is counted in the log. Raises
+    EngineError.
     """
     turns = asyncio.Semaphore(AT_ONCE)
+    guided = "response_format" in engine.abilities
 
     async def one(text: str) -> Vectors | None:
+        nonlocal guided
         async with turns:
-            return read_answer(await _ask(engine, text))
+            if guided:
+                try:
+                    return read_scores(await _ask(engine, _GUIDED, text, replace(_SAMPLING, response_format=_FORM)))
+                except ParameterRefused as error:
+                    if guided:
+                        log.warning("the language model is asked for emotions without a schema: %s", error)
+                    guided = False
+            return read_answer(await _ask(engine, _ASKED, text, _SAMPLING))
 
     # Outside an asyncio.TaskGroup, so that an engine's error arrives as what it is.
     asked = [asyncio.ensure_future(one(text)) for text in texts]
@@ -55,10 +78,22 @@ async def ask_model(engine: Engine, texts: Sequence[str]) -> Vectors:
     return np.array([flat if answer is None else answer for answer in answers]).reshape(-1, len(EMOTIONS))
 
 
-async def _ask(engine: Engine, text: str) -> str:
-    messages = [Message("system", _ASKED), Message("user", text[:LONGEST])]
-    async with aclosing(engine.stream(messages, _SAMPLING)) as stream:
+async def _ask(engine: Engine, asked: str, text: str, sampling: Sampling) -> str:
+    messages = [Message("system", asked), Message("user", text[:LONGEST])]
+    async with aclosing(engine.stream(messages, sampling)) as stream:
         return "".join([piece async for piece in stream if isinstance(piece, str)])
+
+
+def read_scores(answer: str) -> Vectors | None:
+    """Intensities float32 [8] of a JSON object with a score from 1 to 10 for each emotion; None when it is none."""
+    try:
+        scores = json.loads(_unfenced(answer))
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(scores, dict):
+        return None
+    entries = [{"dim": name, "score": score} for name, score in scores.items()]
+    return read_answer(json.dumps(entries)) if scores.keys() == set(EMOTIONS) else None
 
 
 def read_answer(answer: str) -> Vectors | None:
@@ -82,7 +117,7 @@ def read_answer(answer: str) -> Vectors | None:
 
 
 def _unfenced(answer: str) -> str:
-    text = answer.strip()
+    text = without_thoughts(answer).strip()
     if text.startswith("```") and text.endswith("```"):
         return text.removesuffix("```").removeprefix("```json").removeprefix("```")
     return text
