@@ -30,6 +30,7 @@ from models.scene import Message
 from models.taste import Taste, taste_of
 from models.template import ChatTemplate
 from models.tools import CallReader, grammar, in_words, offered, optional, words
+from models.unsaid import WIDE, Unsaid
 from models.vocabulary import Constraint, Vocabulary
 from models.weights import NAME, checkpoint
 
@@ -232,7 +233,9 @@ def _sampler(
     ):
         if unknown := [token for token in tokens if token >= size]:
             raise ParameterRefused(f"{param} names token {unknown[0]}; there are tokens 0 to {size - 1}.", param)
-    spelled = [form for word in sampling.bad_words for form in (word.lstrip(), " " + word.lstrip())]
+    words = [word.strip() for word in sampling.bad_words if word.strip()]
+    wide = [word for word in words if checkpoint.vocabulary and WIDE.search(word)]
+    spelled = [form for word in words if word not in wide for form in (word, " " + word)]
     banned = checkpoint.tokenizer(spelled, add_special_tokens=False).input_ids if spelled else []
     return Sampler(
         sampling,
@@ -241,6 +244,8 @@ def _sampler(
         banned=[ids for ids in banned if ids],
         constraint=_constraint(checkpoint.vocabulary, sampling, functions),
         taste=checkpoint.taste,
+        vocabulary=checkpoint.vocabulary,
+        unsaid=Unsaid(wide, checkpoint.vocabulary.spellings) if checkpoint.vocabulary and wide else None,
     )
 
 

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from models.engine import ParameterRefused, Sampling
 from models.taste import SMALL, Taste
-from models.vocabulary import Constraint
+from models.unsaid import Unsaid
+from models.vocabulary import Constraint, Vocabulary
 
 GREEDY_BELOW = 1e-5
 """A temperature this low is taken as 0: dividing by it would overflow (vLLM draws the line at the same place)."""
@@ -49,9 +50,10 @@ class Sampler:
     drawn per token from the request's own generator, so its draws don't depend on what else runs.
 
     `ends` are the tokens that end a reply. They end every message of the prompt too, and when the repetition penalty
-    counts them replies run on: SmolLM2's were 31 % longer. `banned` are sequences of tokens that must not be completed;
-    `taste` has the defaults where `sampling` says None. `constraint` is a grammar to keep to; but for one that lets a
-    reply be any text, nothing is taken for a repetition under it unless a penalty is asked for.
+    counts them replies run on: SmolLM2's were 31 % longer. `banned` are sequences of tokens that must not be completed,
+    `unsaid` texts that must not, whose bytes `vocabulary` tells; `taste` has the defaults where `sampling` says None.
+    `constraint` is a grammar to keep to; but for one that lets a reply be any text, nothing is taken for a repetition
+    under it unless a penalty is asked for.
     """
 
     def __init__(
@@ -63,6 +65,8 @@ class Sampler:
         banned: Sequence[Sequence[int]] = (),
         constraint: Constraint | None = None,
         taste: Taste = SMALL,
+        vocabulary: Vocabulary | None = None,
+        unsaid: Unsaid | None = None,
     ) -> None:
         self.temperature = taste.temperature if sampling.temperature is None else sampling.temperature
         self.top_p = taste.top_p if sampling.top_p is None else sampling.top_p
@@ -82,6 +86,8 @@ class Sampler:
         self._bias = dict(sampling.logit_bias)
         self._banned = banned
         self._said = list[int]()
+        self._vocabulary = vocabulary
+        self._unsaid = unsaid
 
     @property
     def greedy(self) -> bool:
@@ -109,6 +115,8 @@ class Sampler:
         for *before, last in self._banned:
             if self._said[len(self._said) - len(before) :] == before:
                 logits[last] = -np.inf
+        if self._unsaid:
+            self._unsaid.mask(logits)
         if self.constraint:
             self.constraint.mask(logits)
         if self._ends and not np.isfinite(logits.max()):
@@ -156,6 +164,8 @@ class Sampler:
         """Remember that `token` was said."""
         self._seen[token] = self._seen.get(token, 0) + 1
         self._said.append(token)
+        if self._unsaid and self._vocabulary:
+            self._unsaid.take(self._vocabulary.data(token) or b"")
         if self.constraint:
             self.constraint.take(token)
 

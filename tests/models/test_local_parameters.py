@@ -16,6 +16,7 @@ from models.engine import OPTIONAL, CallPart, Event, Finish, ParameterRefused, S
 from models.local import LocalEngine
 from models.scene import Message
 from models.tools import Call, Calling, Result
+from models.unsaid import WIDE
 
 PIRATE = [
     Message("system", "You are Captain Mira, a pirate. Answer in short sentences."),
@@ -165,6 +166,15 @@ async def test_bad_words_are_not_said_with_or_without_a_space_before(smollm: Loc
     words = [word.strip(".,!'\"") for word in plain.split() if len(word) > 3][:3]
     other, *_ = await say(smollm, max_tokens=40, bad_words=tuple(words))
     assert not any(f" {word}" in other or other.startswith(word) for word in words), other
+
+
+async def test_chinese_bad_words_are_not_said_whichever_tokens_spell_them(smollm: LocalEngine) -> None:
+    asked = [Message("user", "请跟我说：船长在海边等着大家，船长在等着你。")]
+    plain, *_ = await say(smollm, asked, max_tokens=40)
+    words = tuple({plain[place : place + 2] for place in range(0, len(plain) - 1, 3) if WIDE.match(plain[place:])})
+    assert words, plain
+    other, *_ = await say(smollm, asked, max_tokens=40, bad_words=words)
+    assert not any(word in other for word in words), other
 
 
 async def test_a_token_can_end_the_reply(smollm: LocalEngine, tokenizer: Any) -> None:
