@@ -25,6 +25,11 @@ class TokenTrack:
         """These tokens come next."""
         self._tokens.extend(tokens)
 
+    @property
+    def unsettled(self) -> int:
+        """How many characters of the tokens so far have no fate yet."""
+        return sum(len(token.text) for token in self._tokens) - self._settled
+
     def settle(self, fates: Iterable[bool]) -> tuple[Token, ...]:
         """The tokens that are settled by the fates of the next characters. Without any tokens, nothing."""
         if not self._tokens:

@@ -43,6 +43,8 @@ class Listener:
         self._echo = EchoGuard(earlier)
         self._raw = TokenTrack()
         self._clean = TokenTrack()
+        self._told = False
+        self._owed = 0
 
     @property
     def hidden(self) -> str:
@@ -79,6 +81,7 @@ class Listener:
     def hear(self, token: Token) -> None:
         """The text that comes next is made of this token."""
         self._raw.feed([token])
+        self._told = True
 
     def feed(self, text: str) -> Piece:
         """What `text` makes visible."""
@@ -106,7 +109,7 @@ class Listener:
         """What the guard still holds."""
         piece = self._piece(self._echo.release())
         self._clean.feed(self._raw.rest())
-        return replace(piece, tokens=piece.tokens + self._clean.rest())
+        return replace(piece, tokens=piece.tokens + self._piece("").tokens + self._clean.rest())
 
     def _pass_on(self, visible: str) -> Piece:
         self._clean.feed(self._raw.settle(self._reply.fates))
@@ -122,4 +125,8 @@ class Listener:
         self._circles.feed(thought)
 
     def _piece(self, text: str) -> Piece:
-        return Piece(text, self._clean.settle([True] * len(text)))
+        """A text, and the tokens that are all shown with it; one of which a part is still held comes later."""
+        self._owed += len(text) if self._told else 0
+        settled = min(self._owed, self._clean.unsettled)
+        self._owed -= settled
+        return Piece(text, self._clean.settle([True] * settled))
