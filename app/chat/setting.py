@@ -58,8 +58,10 @@ def _scene(ask: Ask, known: Known, feeling: Feeling, first: int) -> Scene:
     def named(text: str) -> str:
         return fill_names(text, character.called, user)
 
-    texts = [apart(text) for text in (character.persona, character.personality, character.style, character.scenario)]
-    persona, personality, style, scenario = (named(stable) for stable, _ in texts)
+    who = known.who.text if known.who else ""
+    written = (character.persona, character.personality, character.style, character.scenario, who)
+    texts = [apart(text) for text in written]
+    persona, personality, style, scenario, user_persona = (named(stable) for stable, _ in texts)
     return Scene(
         **card_fields(character, user, known.note, known.note_depth),
         language=character.language,
@@ -71,7 +73,7 @@ def _scene(ask: Ask, known: Known, feeling: Feeling, first: int) -> Scene:
         stage=stage.name if stage else "",
         stage_persona=named("\n".join(filter(None, (stage.persona, stage.style)))) if stage else "",
         user=user,
-        user_persona=named(known.who.text) if known.who else "",
+        user_persona=user_persona,
         client_system=ask.client_system,
         client_late=ask.client_late,
         mood=worded(feeling.mood, character.language),
