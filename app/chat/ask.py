@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Literal
 
 from app.auth import Caller
@@ -68,7 +69,7 @@ class Known:
     """What the database says at the start of a turn. The stamps tell whether the indexes are up to date.
 
     `elsewhere` tells that the turn does not go on from the end of its session's current branch; `note` is the author's;
-    `who` is the persona that the user talks as.
+    `who` is the persona that the user talks as; `last_at` is when the session was last talked in.
     """
 
     scope: Scope
@@ -81,6 +82,7 @@ class Known:
     bond: BondState
     stage: Stage | None
     who: Who | None
+    last_at: datetime | None
     lorebooks: Books
     lore_timers: Timers
     lines: Stamp

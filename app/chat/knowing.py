@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import re
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from app.characters.macros import fill_names
+from app.characters.macros import Moment, Values, fill, fill_names
 from app.characters.volatile import VOLATILE
 from app.chat.ask import Ask, Known, Told
 from app.chat.setting import Opening
@@ -124,11 +124,17 @@ def _greeting(known: Known, user: str) -> int | None:
     return texts.index(said) if first.role == "assistant" and said in texts else None
 
 
+def _filling(moment: Moment) -> Callable[[str], str]:
+    """Fills in the macros of keys and contents; variables that they set are gone after a reading of the books."""
+    once = replace(moment, values=Values(dict(moment.values.held)))
+    return lambda text: fill(text, once, f"lore {text}")
+
+
 async def _activate(
     services: Services, index: Index, known: Known, chat: Chat, settings: Settings, opening: Opening
 ) -> Activation:
     """Only what comes to the budget is worth counting, so the books are read again once that is counted."""
-    scene, seed = opening.scene, secrets.randbits(32)
+    seed = secrets.randbits(32)
     for _ in range(_ROUNDS):
         unknown: dict[str, None] = {}
 
@@ -144,7 +150,7 @@ async def _activate(
             chat,
             settings,
             measure=measure,
-            fill=lambda text: fill_names(text, scene.character, scene.user),
+            fill=_filling(opening.moment),
             timers=known.lore_timers,
             draws=Draws(seed=seed),
             length=len(known.place.history),

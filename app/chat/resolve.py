@@ -49,6 +49,7 @@ async def resolve(services: Services, ask: Ask) -> Known:
             who=persona,
             lorebooks=await books_of(db, services.lore, scope.owner, scope.user, row),
             lore_timers=await read_timers_of(db, place.ids),
+            last_at=session.updated_at if session else None,
             lines=await _line_stamp(db, row, encoder),
             memories=await _memory_stamp(db, scope, bond.memory_revision, encoder),
         )

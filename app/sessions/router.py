@@ -11,7 +11,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.auth import CallerDep
 from app.bond.rules import rules_of
 from app.bond.store import read_bond
-from app.characters.macros import fill_names
+from app.characters.clock import local
+from app.characters.macros import Moment, fill
 from app.characters.schemas import CharacterFields
 from app.characters.store import find
 from app.errors import Unprocessable
@@ -188,4 +189,7 @@ async def _greeting(db: AsyncSession, scope: Scope, character: CharacterFields, 
         raise Unprocessable(f"{character.name} has {has}.", param="greeting")
     persona = await who(db, scope, None)
     user = persona.name if persona else scope.user or FRAMES[character.language].user
-    return fill_names(greetings[number], character.called, user)
+    # A greeting is written down as it was said; another new conversation may be greeted otherwise.
+    once = new_id()
+    moment = Moment(character.called, user, character.language, chat=once, turn=once, now=local(now()))
+    return fill(greetings[number], moment, f"greeting {number}")

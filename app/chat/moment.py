@@ -1,0 +1,36 @@
+"""What the macros of a turn's texts depend on: who talks, when, and what was said."""
+
+from __future__ import annotations
+
+from app.characters.clock import local
+from app.characters.macros import Moment, fill_names
+from app.chat.ask import Ask, Known
+from app.tables import new_id, now
+from models.frame import FRAMES
+
+
+def moment_of(ask: Ask, known: Known) -> Moment:
+    """This turn's moment. A conversation is known by its beginning, which retries, swipes and forks share."""
+    character, history = known.character, known.place.history
+    user = known.who.name if known.who else ask.user or FRAMES[character.language].user
+    moment = now()
+    said = {role: [m.content for m in history if m.role == role] for role in ("user", "assistant")}
+    return Moment(
+        char=character.called,
+        user=user,
+        language=character.language,
+        chat=f"{ask.slug}\0{user}\0{history[0].content}",
+        turn=new_id(),
+        now=local(moment),
+        idle=moment - known.last_at if known.last_at else None,
+        texts={
+            "description": fill_names(character.persona, character.called, user),
+            "persona": known.who.text if known.who else "",
+            "scenario": fill_names(character.scenario, character.called, user),
+        },
+        late_texts={
+            "lastmessage": history[-1].content,
+            "lastusermessage": (said["user"] or [""])[-1],
+            "lastcharmessage": (said["assistant"] or [""])[-1],
+        },
+    )
