@@ -128,6 +128,10 @@ async def test_what_a_card_says_reaches_the_prompt_in_its_places(
     client: httpx.AsyncClient, engine: ScriptedEngine
 ) -> None:
     await brought(client, "v3.json", slug="mira")
+    entries = (await client.get("/api/characters/mira/lore")).json()
+    certain = [entry | {"probability": 100} for entry in entries]
+    changed = await client.put("/api/characters/mira/lore", json=certain, headers={"If-Match": "*"})
+    assert changed.status_code == 200, changed.text
     engine.replies.append("Aye.")
     said = [{"role": "user", "content": "Is the quaaay far?"}]
     answer = await client.post("/v1/chat/completions", json={"model": "char/mira", "user": "Bo", "messages": said})

@@ -97,6 +97,11 @@ async def seed(http: httpx.AsyncClient, mira: dict[str, Any]) -> dict[str, list[
     branches = [(await http.get(f"/api/sessions/{session}")).json()["branch"] for session in sessions]
     lines = (await http.get("/api/characters/mira/lines")).json()["items"]
     memories = (await http.get("/api/memories")).json()["items"]
+    changes = {"name": "gift", "changes": {"affinity": 9}}
+    gifts = [await http.post("/api/bonds/mira/events", params={"user": user}, json=changes) for user in ("ana", "bo")]
+    personas = [
+        await http.post("/api/personas", params={"user": user}, json={"name": user.title()}) for user in ("ana", "bo")
+    ]
     return {
         "slug": ["mira", "lost"],
         "name": ["char/mira", "scripted"],
@@ -108,6 +113,8 @@ async def seed(http: httpx.AsyncClient, mira: dict[str, Any]) -> dict[str, list[
         "import_id": [upload.json()["id"]],
         "line_id": [line["id"] for line in lines],
         "memory_id": [memory["id"] for memory in memories],
+        "event_id": [gift.json()["event"]["id"] for gift in gifts],
+        "persona_id": [persona.json()["id"] for persona in personas],
     }
 
 

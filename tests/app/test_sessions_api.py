@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import update
 
 from app.services import Services
-from app.tables import Bond, Session
+from app.tables import Session
 
 Fixture = Any
 
@@ -61,7 +61,7 @@ async def test_a_character_without_a_greeting_begins_in_silence(
 
 
 async def test_the_greeting_fits_the_stage_and_names_an_unnamed_user(
-    client: httpx.AsyncClient, services: Services, talk: Fixture, mira: dict[str, Any]
+    client: httpx.AsyncClient, talk: Fixture, mira: dict[str, Any]
 ) -> None:
     stages = [
         {"name": "stranger", "affinity": 0},
@@ -70,8 +70,7 @@ async def test_the_greeting_fits_the_stage_and_names_an_unnamed_user(
     body = mira | {"slug": "staged", "stages": stages, "language": "zh"}
     await client.post("/api/characters", json=body)
     await talk("staged", "Good day.")
-    async with services.db.write() as db:
-        await db.execute(update(Bond).values(affinity=60.0))
+    await client.patch("/api/bonds/staged?user=ana", json={"affinity": 60})
     assert (await begin(client, character="staged")).json()["branch"][0]["text"] == "ana, my friend!"
     stranger = await begin(client, character="staged", user=" ")
     assert stranger.json()["branch"][0]["text"] == "Mind the ropes, 来客."
