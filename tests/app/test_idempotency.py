@@ -21,9 +21,10 @@ from app.users import erase
 from models.engine import EngineBroke, EngineUnavailable
 from models.scripted import ScriptedEngine
 from tests.app.conftest import CAT, Running
+from tests.never_twice import NEVER_TWICE
 
 TEN = "一二三四五六七八九十"
-LONG = TEN * 8
+LONG = NEVER_TWICE[:80]
 ASK = {"model": "char/cat", "user": "ana", "messages": [{"role": "user", "content": "数数"}]}
 Rows = Callable[[], Awaitable[dict[str, int]]]
 

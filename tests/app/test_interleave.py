@@ -15,6 +15,7 @@ from app.chat.interleave import interleave
 from app.services import Services
 from app.tables import Message
 from models.scripted import ScriptedEngine
+from tests.never_twice import NEVER_TWICE
 
 
 class Speaker:
@@ -84,7 +85,7 @@ async def test_who_hangs_up_on_several_choices_leaves_what_was_said_of_each(
     address: str, services: Services, engine: ScriptedEngine, mira: dict[str, object]
 ) -> None:
     engine.pace = 0.01
-    engine.replies += ["One " * 200, "Two " * 200]
+    engine.replies += [f"One {NEVER_TWICE[:800]}", f"Two {NEVER_TWICE[:800]}"]
     async with httpx.AsyncClient(base_url=address) as http:
         (await http.post("/api/characters", json=mira)).raise_for_status()
         body = {"model": "char/mira", "n": 2, "stream": True, "messages": [{"role": "user", "content": "Hi"}]}

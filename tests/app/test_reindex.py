@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
@@ -262,6 +263,11 @@ async def heard(services: Services) -> list[list[float]]:
         return [row.emotion.tolist() for row in rows]
 
 
+def scores(**felt: int) -> str:
+    """What a language model answers that keeps to the schema."""
+    return json.dumps(dict.fromkeys(EMOTIONS, 1) | felt)
+
+
 def asking(services: Services) -> Services:
     """The same, told to ask the language model."""
     return replace(services, settings=services.settings.model_copy(update={"emotion": "model"}))
@@ -270,7 +276,7 @@ def asking(services: Services) -> Services:
 async def test_the_language_model_is_asked_how_lines_feel_when_the_settings_say_so(
     services: Services, engine: ScriptedEngine
 ) -> None:
-    engine.replies.extend(['[{"dim": "fear", "score": 10}]'] * len(SAID))
+    engine.replies.extend([scores(fear=10)] * len(SAID))
     assert await embed_waiting(asking(services)) == len(SAID)
     assert await heard(services) == [[0, 0, 1, 0, 0, 0, 0, 0]] * len(SAID)
     assert sorted(asked.messages[-1].content for asked in engine.asked) == sorted(SAID)
@@ -292,7 +298,7 @@ async def test_what_a_turn_leaves_is_felt_by_the_language_model_where_it_is_chos
     services: Services, engine: ScriptedEngine
 ) -> None:
     chosen = asking(services)
-    engine.replies.extend(["[]"] * len(SAID))
+    engine.replies.extend([scores()] * len(SAID))
     await embed_waiting(chosen)
     engine.replies.append("Aye.")
     transport = httpx.ASGITransport(create_app(chosen))
@@ -301,7 +307,7 @@ async def test_what_a_turn_leaves_is_felt_by_the_language_model_where_it_is_chos
         assert (await http.post("/v1/chat/completions", json=asked)).status_code == 200
     assert await count_waiting(chosen) == 1
     assert chosen.wake.is_set()
-    engine.replies.append('[{"dim": "sadness", "score": 9}, {"dim": "anger", "score": 4}]')
+    engine.replies.append(scores(sadness=9, anger=4))
     assert await embed_waiting(chosen) == 1
     async with services.db.read() as db:
         memory = (await db.scalars(select(Memory))).one()

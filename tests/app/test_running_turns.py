@@ -22,9 +22,10 @@ from app.tables import Memory, Message, Session, Trace, TurnRecord, now
 from models.engine import EngineBroke, EngineUnavailable
 from models.scripted import ScriptedEngine
 from tests.app.conftest import CAT, Running
+from tests.never_twice import NEVER_TWICE
 
 TEN = "一二三四五六七八九十"
-LONG = TEN * 8
+LONG = NEVER_TWICE[:80]
 FINISH = {"x-moodline-on-disconnect": "finish"}
 
 
@@ -188,7 +189,7 @@ async def test_an_answer_that_does_not_stream_is_aborted_or_finished_in_the_same
 async def test_a_stream_is_resumed_exactly_where_the_client_stopped(
     here: httpx.AsyncClient, there: httpx.AsyncClient, engine: ScriptedEngine
 ) -> None:
-    engine.replies.append(LONG * 6)
+    engine.replies.append(NEVER_TWICE[:480])
     turn_id = await begin(here)
     heard: list[Event] = []
     for http in (here, there, here, there):
@@ -207,8 +208,8 @@ async def test_a_stream_is_resumed_exactly_where_the_client_stopped(
                 if count == 2:
                     break
     heard += await resume(here, turn_id, heard[-1].id)
-    assert text_of(heard) == LONG * 6
-    assert [event.id for event in heard if event.name == "delta"][-1] == str(len(LONG * 6))
+    assert text_of(heard) == NEVER_TWICE[:480]
+    assert [event.id for event in heard if event.name == "delta"][-1] == str(len(NEVER_TWICE[:480]))
     assert (heard[-1].name, heard[-1].id, heard[-1].data["state"]) == ("end", "end", "finished")
 
 
@@ -234,7 +235,7 @@ async def test_a_stream_is_resumed_after_its_end_from_any_character_and_any_proc
 async def test_a_turn_that_runs_is_seen_and_cancelled_from_another_process(
     here: httpx.AsyncClient, there: httpx.AsyncClient, engine: ScriptedEngine, services: Services
 ) -> None:
-    engine.replies.append(LONG * 20)
+    engine.replies.append(NEVER_TWICE)
     turn_id = await begin(here)
     while not (seen := (await there.get(f"/api/turns/{turn_id}")).json())["text"]:
         assert seen["state"] == "running"
@@ -253,7 +254,7 @@ async def test_a_turn_that_runs_is_seen_and_cancelled_from_another_process(
 async def test_a_turn_that_is_cancelled_while_somebody_listens_ends_their_stream_in_good_form(
     here: httpx.AsyncClient, engine: ScriptedEngine, services: Services
 ) -> None:
-    engine.replies.append(LONG * 20)
+    engine.replies.append(NEVER_TWICE)
     body = {"model": "char/cat", "stream": True, "messages": [{"role": "user", "content": "数数"}]}
     got, last, cancelled = "", "", None
     async with here.stream("POST", "/v1/chat/completions", json=body) as answer:
@@ -345,7 +346,7 @@ async def test_who_follows_turns_is_counted_apart_from_who_speaks_and_up_to_the_
 ) -> None:
     async with services.db.write() as db:
         key = {"Authorization": f"Bearer {await create_key(db, 'local', 'app', False, streams=1)}"}
-    engine.replies.append(LONG * 20)
+    engine.replies.append(NEVER_TWICE)
     turn_id = await begin(here, headers=FINISH | key)
     events_of = f"/api/turns/{turn_id}/events"
     async with here.stream("GET", events_of, headers=key) as follower:
@@ -443,7 +444,7 @@ async def test_a_connection_that_is_killed_at_any_byte_loses_nothing_that_was_sa
         f"X-Moodline-On-Disconnect: {policy}\r\nContent-Length: {len(body.encode())}\r\n\r\n"
     )
     for cut in (1, 17, 400, 555, 700, 1001, 1999, 4000):
-        engine.replies.append(TEN * 3)
+        engine.replies.append(LONG[:30])
         reader, writer = await asyncio.open_connection("127.0.0.1", here.base_url.port)
         writer.write((head + body).encode())
         heard = b""
@@ -462,7 +463,7 @@ async def test_a_connection_that_is_killed_at_any_byte_loses_nothing_that_was_sa
         assert turn["text"].startswith(told)
         assert turn["state"] == "finished" if policy == "finish" else turn["state"] in ("finished", "hung_up")
         if policy == "finish":
-            assert turn["text"] == TEN * 3
+            assert turn["text"] == LONG[:30]
         if turn["text"]:
             assert (await replies(services))[-1].text == turn["text"]
 
@@ -490,7 +491,7 @@ async def test_a_server_that_stops_waits_for_its_turns_and_then_stores_what_ther
 async def test_a_stream_that_takes_too_long_for_a_server_that_stops_ends_in_good_form(
     engine: ScriptedEngine, services: Services, running: Running, model: str
 ) -> None:
-    engine.replies.append(LONG * 20)
+    engine.replies.append(NEVER_TWICE)
     body = {"model": model, "stream": True, "messages": [{"role": "user", "content": "数数"}]}
     async with running(services, TO_TELL) as (http, server):
         (await http.post("/api/characters", json=CAT)).raise_for_status()

@@ -18,6 +18,7 @@ from app.services import Services
 from app.settings import Settings
 from app.tables import Bond, Memory, Message, Trace
 from models.scripted import ScriptedEngine
+from tests.never_twice import NEVER_TWICE
 
 CAT = {"slug": "cat", "name": "Tom", "language": "zh", "persona": "一只话少的老猫。"}
 
@@ -111,7 +112,7 @@ async def test_a_client_that_hangs_up_leaves_its_partial_reply_behind(
     address: str, engine: ScriptedEngine, services: Services
 ) -> None:
     engine.pace = 0.02
-    engine.replies.append("一二三四五六七八九十" * 20)
+    engine.replies.append(NEVER_TWICE[:200])
     body = {"model": "char/cat", "messages": [{"role": "user", "content": "数数给我听"}], "stream": True}
     got = ""
     async with (
@@ -154,7 +155,7 @@ async def test_a_server_that_tells_of_a_hang_up_by_a_failing_send_keeps_the_repl
     engine: ScriptedEngine, services: Services
 ) -> None:
     # ASGI 2.4; uvicorn announces 2.3, where the response task is cancelled instead.
-    engine.replies.append("一二三四五六七八九十" * 5)
+    engine.replies.append(NEVER_TWICE[:50])
     body = json.dumps({"model": "char/cat", "messages": [{"role": "user", "content": "数数"}], "stream": True}).encode()
     headers = [(b"host", b"localhost"), (b"content-type", b"application/json")]
     scope = {
@@ -183,7 +184,7 @@ async def test_a_server_that_tells_of_a_hang_up_by_a_failing_send_keeps_the_repl
     reply = await _reply_when_stored(services)
     assert reply.outcome == "hung_up"
     assert reply.text
-    assert ("一二三四五六七八九十" * 5).startswith(reply.text)
+    assert NEVER_TWICE[:50].startswith(reply.text)
 
 
 @pytest.mark.usefixtures("tom")

@@ -17,9 +17,10 @@ from app.services import Services, build
 from app.settings import Settings
 from models.scripted import ScriptedEngine
 from tests.app.users.left import WHO, found_in
+from tests.never_twice import NEVER_TWICE
 
 CAT = {"slug": "cat", "name": "Tom", "persona": "A cat."}
-LONG = "In zanzibar it never ends. " * 200
+LONG = f"In zanzibar it never ends. {NEVER_TWICE * 2}"
 Running = Callable[..., AbstractAsyncContextManager[tuple[httpx.AsyncClient, Any]]]
 
 
