@@ -73,8 +73,8 @@ def _need_port(host: str, port: int) -> None:
             probe.bind(address)
     except OSError as error:
         err.print(
-            f"[red]{escape(host)}, port {port}, can't be listened on[/]: {error.strerror}. Is Moodline running "
-            "already? MOODLINE_PORT and MOODLINE_HOST name another place.",
+            f"[red]{escape(host)}, port {port}, can't be listened on[/]: {error.strerror or error}. Is Moodline "
+            "running already? MOODLINE_PORT and MOODLINE_HOST name another place.",
             highlight=False,
         )
         raise SystemExit(1) from None

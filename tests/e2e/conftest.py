@@ -34,7 +34,7 @@ def connect(self, address):
 socket.socket.connect = connect
 _getaddrinfo = socket.getaddrinfo
 def getaddrinfo(host, *more, **named):
-    if host not in (None, "", "127.0.0.1", "::1", "localhost"):
+    if host not in (None, "", "127.0.0.1", "::1", "localhost", "0.0.0.0"):
         open(os.environ["NETWORK_LOG"], "a").write(f"look up {host}\\n")
         raise socket.gaierror("the network is off")
     return _getaddrinfo(host, *more, **named)

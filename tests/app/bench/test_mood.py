@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from app.bench.mood import _moods
-from app.chat.feeling import INERTIA
+from app.bond.affinity import INERTIA
 from app.cli.main import app
 
 
