@@ -1,4 +1,4 @@
-"""JSON documents that can no longer be read: of characters, their lore, their lines and traces."""
+"""JSON documents that can no longer be read: of characters, lore and its books, lines and traces."""
 
 from __future__ import annotations
 
@@ -11,9 +11,20 @@ from sqlalchemy import Text as Characters
 from sqlalchemy import cast, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.characters.schemas import CharacterFields, LoreEntryIn
+from app.characters.schemas import CharacterFields, LoreEntryIn, LoreSettings
 from app.check.run import AnyRow, Check, Query
-from app.tables import Character, CharacterRevision, Line, LoreEntry, Trace, now
+from app.lore.replay import read_timers
+from app.tables import (
+    Character,
+    CharacterRevision,
+    Line,
+    Lorebook,
+    LorebookEntry,
+    LoreEntry,
+    LoreTimers,
+    Trace,
+    now,
+)
 
 DAMAGED = "damaged"
 """The name under which what can't be read is kept."""
@@ -28,6 +39,14 @@ def documents() -> Iterator[Check]:
         _unreadable(CharacterFields.model_validate_json),
         _mend_character,
     )
+    yield from _lore()
+    yield Check("lines that can't be read", _texts(Line.id, Line.dialogue), Line.id, _unreadable(_dialogue), _mend_line)
+    yield Check(
+        "traces that can't be read", _texts(Trace.id, Trace.document), Trace.id, _unreadable(_object), _mend_trace
+    )
+
+
+def _lore() -> Iterator[Check]:
     yield Check(
         "lore that can't be read",
         _texts(LoreEntry.id, LoreEntry.document),
@@ -35,9 +54,26 @@ def documents() -> Iterator[Check]:
         _unreadable(LoreEntryIn.model_validate_json),
         _mend_lore,
     )
-    yield Check("lines that can't be read", _texts(Line.id, Line.dialogue), Line.id, _unreadable(_dialogue), _mend_line)
     yield Check(
-        "traces that can't be read", _texts(Trace.id, Trace.document), Trace.id, _unreadable(_object), _mend_trace
+        "lorebooks that can't be read",
+        _texts(Lorebook.id, Lorebook.settings),
+        Lorebook.id,
+        _unreadable(LoreSettings.model_validate_json),
+        _mend_book,
+    )
+    yield Check(
+        "lorebook entries that can't be read",
+        _texts(LorebookEntry.id, LorebookEntry.document),
+        LorebookEntry.id,
+        _unreadable(LoreEntryIn.model_validate_json),
+        _mend_book_entry,
+    )
+    yield Check(
+        "timers of lore that can't be read",
+        _texts(LoreTimers.message_id, LoreTimers.document),
+        LoreTimers.message_id,
+        _unreadable(_timers),
+        _mend_timers,
     )
 
 
@@ -80,6 +116,13 @@ def _dialogue(text: str) -> None:
         raise ValueError("no list of speakers and what they say")
 
 
+def _timers(text: str) -> None:
+    try:
+        read_timers(json.loads(text))
+    except (AttributeError, KeyError, TypeError):
+        raise ValueError("no timers by the ids of entries") from None
+
+
 async def _mend_character(db: AsyncSession, row: AnyRow) -> None:
     """The newest revision that can be read holds again; what can't be read is kept as a revision before it."""
     earlier = await db.execute(
@@ -99,9 +142,30 @@ async def _mend_character(db: AsyncSession, row: AnyRow) -> None:
 
 
 async def _mend_lore(db: AsyncSession, row: AnyRow) -> None:
-    """What can't be read is kept as the text of an entry that is switched off."""
-    entry = LoreEntryIn(name=DAMAGED, content=(row.text or "")[:20_000], enabled=False)
-    await db.execute(update(LoreEntry).where(LoreEntry.id == row.key).values(document=entry.model_dump()))
+    await db.execute(update(LoreEntry).where(LoreEntry.id == row.key).values(document=_kept_as_lore(row)))
+
+
+async def _mend_book(db: AsyncSession, row: AnyRow) -> None:
+    """It is read by the default settings; what can't be read is kept beside its entries."""
+    db.add(LorebookEntry(lorebook_id=row.key, place=-1, document=_kept_as_lore(row)))
+    book = update(Lorebook).where(Lorebook.id == row.key)
+    await db.execute(book.values(settings=LoreSettings().model_dump(), revision=Lorebook.revision + 1))
+
+
+async def _mend_book_entry(db: AsyncSession, row: AnyRow) -> None:
+    mine = LorebookEntry.id == row.key
+    await db.execute(update(LorebookEntry).where(mine).values(document=_kept_as_lore(row)))
+    book = select(LorebookEntry.lorebook_id).where(mine).scalar_subquery()
+    await db.execute(update(Lorebook).where(Lorebook.id == book).values(revision=Lorebook.revision + 1))
+
+
+def _kept_as_lore(row: AnyRow) -> dict[str, Any]:
+    """What can't be read, as the text of an entry that is switched off."""
+    return LoreEntryIn(name=DAMAGED, content=(row.text or "")[:20_000], enabled=False).model_dump()
+
+
+async def _mend_timers(db: AsyncSession, row: AnyRow) -> None:
+    await db.execute(update(LoreTimers).where(LoreTimers.message_id == row.key).values(document={DAMAGED: row.text}))
 
 
 async def _mend_line(db: AsyncSession, row: AnyRow) -> None:

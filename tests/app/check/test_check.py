@@ -49,6 +49,8 @@ async def texts(services: Services) -> list[str]:
 async def full(client: httpx.AsyncClient, talk: Talk, services: Services, mira: dict[str, Any]) -> dict[str, Any]:
     """A character with lore, lines and two conversations, one of them with branches; nothing is wrong."""
     assert (await client.post("/api/characters", json=mira)).status_code == 201
+    book = {"name": "Pets", "entries": [{"keys": ["Pickle"], "content": "Pickle is a cat.", "sticky": 2}]}
+    assert (await client.post("/api/lorebooks", json=book)).status_code == 201
     etag = {"If-Match": "*"}
     changed = {"name": "Mira", "persona": "Mends nets."}
     assert (await client.put("/api/characters/mira", json=changed, headers=etag)).status_code == 200
@@ -124,6 +126,15 @@ BREAKS: dict[str, tuple[str, list[str]]] = {
         ["""UPDATE characters SET document = '{"name": ""}'"""],
     ),
     "lore lacks what it needs": ("lore that can't be read", ["""UPDATE lore_entries SET document = '{"keys": 3}'"""]),
+    "a book's entry lacks what it needs": (
+        "lorebook entries that can't be read",
+        ["""UPDATE lorebook_entries SET document = '{"content": "x", "depth": -1}'"""],
+    ),
+    "a book's settings are none": ("lorebooks that can't be read", ["UPDATE lorebooks SET settings = '[]'"]),
+    "timers are none": (
+        "timers of lore that can't be read",
+        ["""UPDATE lore_timers SET document = '{"sticky": {"a.1": {"start": 1}}}'"""],
+    ),
     "a dialogue is none": ("lines that can't be read", ["""UPDATE lines SET dialogue = '{"a": 1}'"""]),
     "a trace is none": ("traces that can't be read", ["UPDATE traces SET document = '[1]'"]),
     "a vector is cut": ("memories with wrong vectors", ["UPDATE memories SET vector = :cut WHERE id = :memory"]),
@@ -200,12 +211,13 @@ async def test_what_is_no_json_at_all_is_kept_as_text(full: dict[str, Any], serv
     if services.db.engine.dialect.name != "sqlite":
         pytest.skip("PostgreSQL takes no such thing")
     documents = {"characters": "document", "lore_entries": "document", "lines": "dialogue", "traces": "document"}
+    documents |= {"lorebooks": "settings", "lorebook_entries": "document", "lore_timers": "document"}
     broken = [f"UPDATE {name} SET {field} = '{{\"it'" for name, field in documents.items()]
     await break_with(services, *broken)
-    assert len(await everything(services.db, repair=True)) >= 4
+    assert len(await everything(services.db, repair=True)) >= 7
     assert await everything(services.db) == {}
     async with services.db.read() as db:
-        for name in ("character_revisions", "lore_entries", "traces"):
+        for name in ("character_revisions", "lore_entries", "lorebook_entries", "lore_timers", "traces"):
             kept = (await db.execute(text(f"SELECT document FROM {name}"))).scalars().all()
             assert any("it" in document and "damaged" in document for document in kept), name
 
