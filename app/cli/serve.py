@@ -165,7 +165,7 @@ def _greet(settings: Settings) -> None:
     if settings.key_required:
         out.print("A key is required: [bold]moodline keys create me[/], then export MOODLINE_KEY=ml-…")
     # Plain lines, not a box: they are there to be pasted.
-    for title, snippet in (("curl", curl), ("openai-python", python)):
+    for title, snippet in (("curl", curl), ("openai-python (pip install openai)", python)):
         out.rule(title, align="left", style="dim")
         print(snippet)
     out.rule(style="dim")

@@ -50,7 +50,7 @@ def test_a_line_loses_what_stands_before_it() -> None:
         ("Fetching 4 files:  25%|██▌       | 1/4 [00:10<00:30]", "downloading 4 files, 25%"),
         ("Capturing CUDA graphs (decode, FULL):  40%|████      | 14/35 [00:01<00:02]", "capturing CUDA graphs, 40%"),
         (
-            "(APIServer pid=1) INFO 11-27 22:50:08 [entry.py:140] Starting vLLM server on unix:/tmp/m/s",
+            "(APIServer pid=1) INFO 11-27 22:50:08 [entry.py:140] Starting vLLM server on unix:/run/m/s",
             "opening its door",
         ),
         ("(APIServer pid=1) INFO 11-27 22:50:08 [launcher.py:195] Route: /health, Methods: GET", None),

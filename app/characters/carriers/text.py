@@ -102,7 +102,7 @@ def read_yaml(content: bytes, what: str, report: Report) -> Any:
         if isinstance(error, CardError):
             raise
         problem = " ".join(str(error).split())[:200]
-        raise CardError(f"{what} is no YAML: {problem}.") from None
+        raise CardError(f"{what} is no PNG, CHARX, JPEG, WEBP or JSON, and no YAML either: {problem}.") from None
 
 
 def _check_events(text: str, what: str) -> None:
