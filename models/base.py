@@ -34,7 +34,7 @@ class Base:
 def read_base(folder: Path, adapter: Adapter, told: Callable[[float], None] = lambda _: None) -> Base:
     """The base in `folder` for `adapter`; `told` hears how much of its weights is read. Raises `BaseRefused`."""
     config = read_json(folder / "config.json")
-    _check_plain(config)
+    check_plain(config)
     try:
         files = weight_files(folder)
         kinds = {dtype for dtype, _ in shapes(files).values()}
@@ -82,7 +82,8 @@ def read_tokenizer(folder: Path) -> Any:
         raise BaseRefused(f"The tokenizer in {folder} can't be read: {error}") from error
 
 
-def _check_plain(config: Mapping[str, Any]) -> None:
+def check_plain(config: Mapping[str, Any]) -> None:
+    """Raise `BaseRefused` for a checkpoint, by its configuration, that is quantised or runs code of its own."""
     if quantised := config.get("quantization_config"):
         method = quantised.get("quant_method", "unknown") if isinstance(quantised, Mapping) else quantised
         raise BaseRefused(

@@ -41,17 +41,7 @@ class ChatTemplate:
         Raises `EngineRefused` when there are no messages or the template will not take them.
         """
         continued = continues(messages)
-        messages = said(messages)
-        if not messages:
-            raise EngineRefused("There are no messages to answer.")
-        messages = fold(messages, self.place)
-        turns = [{"role": message.role, "content": neutralise(message.content, self._specials)} for message in messages]
-        if continued:
-            turns[-1]["content"] += END
-        try:
-            text = str(self._tokenizer.apply_chat_template(turns, add_generation_prompt=not continued, tokenize=False))
-        except Exception as error:  # a template is a program of the checkpoint's and may raise anything
-            raise EngineRefused(f"The checkpoint's chat template refused the messages: {error}") from error
+        text = self._rendered(said(messages), open_end=continued)
         if not continued:
             return text
         # transformers' own `continue_final_message` strips white space at the end where a template trims messages.
@@ -59,6 +49,36 @@ class ChatTemplate:
         if not mark:
             raise EngineRefused("The checkpoint's chat template drops an assistant's last message, so it can't go on.")
         return text
+
+    def turn(self, messages: Sequence[Message], reply: str) -> tuple[str, str]:
+        """What stands after `text(messages)` once the assistant has said `reply`: its words, and the end of its turn.
+
+        This is what a language model learns to write after that prompt. Raises as `text` does, and where the template
+        puts other words before a reply than it ends a prompt with, as those do that open a thought.
+        """
+        prompt = self.text(messages)
+        if continues(messages):
+            messages, reply = messages[:-1], messages[-1].content + reply
+        words, mark, tail = self._rendered([*messages, Message("assistant", reply)], open_end=True).rpartition(END)
+        if not mark or not words.startswith(prompt):
+            raise EngineRefused(
+                "The checkpoint's chat template writes a reply otherwise than it asks for one, so it can't be trained. "
+                "Where it opens a thought by itself, use a template that does not."
+            )
+        return words.removeprefix(prompt), tail
+
+    def _rendered(self, messages: Sequence[Message], *, open_end: bool) -> str:
+        """The template's text for `messages`; with an `open_end` the last one's is followed by `END`."""
+        if not messages:
+            raise EngineRefused("There are no messages to answer.")
+        messages = fold(messages, self.place)
+        turns = [{"role": message.role, "content": neutralise(message.content, self._specials)} for message in messages]
+        if open_end:
+            turns[-1]["content"] += END
+        try:
+            return str(self._tokenizer.apply_chat_template(turns, add_generation_prompt=not open_end, tokenize=False))
+        except Exception as error:  # a template is a program of the checkpoint's and may raise anything
+            raise EngineRefused(f"The checkpoint's chat template refused the messages: {error}") from error
 
     @property
     def opened(self) -> str:

@@ -1,0 +1,1 @@
+"""Training: recipes, rows as tokens, and the two trainers."""
