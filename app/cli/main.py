@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import typer
 
 from app.cli.bench import bench
+from app.cli.data import data
 from app.cli.train import train
 
 # Threads that spin while they wait starve the others when cores are few; read once, when torch loads.
@@ -35,6 +36,7 @@ app.add_typer(adapters, name="adapters")
 app.add_typer(users, name="users")
 app.add_typer(bench, name="bench")
 app.add_typer(train, name="train")
+app.add_typer(data, name="data")
 
 RequestsPerMinute = Annotated[int | None, typer.Option(min=-1, help="0: no limit; -1: the server's setting.")]
 TokensPerMinute = Annotated[int | None, typer.Option(min=-1, help="Prompts and replies; 0 and -1 as above.")]

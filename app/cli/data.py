@@ -1,0 +1,62 @@
+"""`moodline data …`: data sets from what there is, as scenes with their replies."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+data = typer.Typer(
+    help="Data sets for training and evaluation: rows of a scene and what the character says in it.",
+    no_args_is_help=True,
+)
+
+Out = Annotated[Path, typer.Option("--out", "-o", help="Where to; JSONL, one row a line.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace a file that is there.")]
+
+
+@data.command("import")
+def import_rows(
+    file: Annotated[Path, typer.Argument(help="JSON or JSONL of another program, or a dataset_info.json.")],
+    target: Out,
+    form: Annotated[
+        Literal["alpaca", "sharegpt", "openai", "dataset_info"] | None,
+        typer.Option("--format", help="Else it is detected, and told."),
+    ] = None,
+    dataset: Annotated[str, typer.Option(help="Which data set of a dataset_info.json; else all.")] = "",
+    role: Annotated[str, typer.Option(help="Who replies; else an assistant does.")] = "",
+    persona: Annotated[str, typer.Option(help="Who that is: words, or a text file.")] = "",
+    force: Force = False,
+) -> None:
+    """Make rows of Alpaca, ShareGPT, OpenAI's messages, or what LLaMA-Factory reads.
+
+    A row's own system prompt is kept and takes the place of ours. Pairs (chosen and rejected) and KTO's tags are read,
+    too.
+
+    - `moodline data import huanhuan.json --role 甄嬛 --persona "皇帝身边的女人" -o rows.jsonl`
+    - `moodline data import LLaMA-Factory/data/dataset_info.json --dataset identity -o rows.jsonl`
+    """
+    from app.data.convert import bring
+
+    bring(file, target, form, dataset, role, persona, force)
+
+
+@data.command("export")
+def export_rows(
+    file: Annotated[Path, typer.Argument(help="Rows that a `moodline data` command wrote.")],
+    target: Annotated[Path, typer.Option("--out", "-o", help="Where to; a .json is one array, else a row a line.")],
+    form: Annotated[Literal["alpaca", "sharegpt", "openai"], typer.Option("--format", help="For which program.")],
+    rows: Annotated[
+        Literal["sft", "preference", "kto"] | None,
+        typer.Option("--as", help="Plain rows, pairs, or KTO's; else what they are."),
+    ] = None,
+    force: Force = False,
+) -> None:
+    """Write rows for other trainers, with the system prompt that Moodline would serve them under.
+
+    Example: `moodline data export rows.jsonl --format sharegpt -o sharegpt.json`.
+    """
+    from app.data.convert import send
+
+    send(file, target, form, rows, force)

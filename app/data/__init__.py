@@ -1,0 +1,1 @@
+"""What `moodline data` does: files in, examples out."""
