@@ -13,6 +13,7 @@ data = typer.Typer(
 )
 
 Out = Annotated[Path, typer.Option("--out", "-o", help="Where to; JSONL, one row a line.")]
+Persona = Annotated[str, typer.Option(help="Who that is: words, a text file, or a JSON file of cards by name.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace a file that is there.")]
 
 
@@ -26,7 +27,7 @@ def import_rows(
     ] = None,
     dataset: Annotated[str, typer.Option(help="Which data set of a dataset_info.json; else all.")] = "",
     role: Annotated[str, typer.Option(help="Who replies; else an assistant does.")] = "",
-    persona: Annotated[str, typer.Option(help="Who that is: words, or a text file.")] = "",
+    persona: Persona = "",
     force: Force = False,
 ) -> None:
     """Make rows of Alpaca, ShareGPT, OpenAI's messages, or what LLaMA-Factory reads.
@@ -60,3 +61,26 @@ def export_rows(
     from app.data.convert import send
 
     send(file, target, form, rows, force)
+
+
+@data.command("pairs")
+def cut_pairs(
+    script: Annotated[Path, typer.Argument(help="A script: text, csv, JSON or JSONL.")],
+    target: Out,
+    role: Annotated[str, typer.Option(help="Whose lines; as the script has it, the whole name.")],
+    turns: Annotated[int, typer.Option(min=1, help="How many turns before the reply are shown.")] = 1,
+    actions: Annotated[bool, typer.Option("--actions", help="Keep what is in brackets; else it is left out.")] = False,
+    persona: Persona = "",
+    force: Force = False,
+) -> None:
+    """Cut a role's lines out of a script, each with what was said before it (Chat-嬛嬛), never across a scene.
+
+    Scripts are texts with headings and `角色（动作）：台词`, screenplays, rows of act_id, role and content, Index's
+    dialogues, CoSER's books, CPED's csv.
+
+    Example: `moodline data pairs 甄嬛传.txt --role 甄嬛 --turns 8 -o rows.jsonl`.
+    """
+    from app.data.scripts import cut
+    from models.data.pairs import Cut
+
+    cut(script, target, role, Cut(turns, actions), persona, force)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from app.cli.console import out
 from app.data.files import save, save_rows, told, vacant, written
+from app.data.persona import persona_of
 from models.data.alpaca import As
 from models.data.dataset_info import entry
 from models.data.foreign import Format, Target, detect, read_foreign, rows_of, write_rows
@@ -18,7 +19,7 @@ def bring(file: Path, target: Path, form: Format | None, dataset: str, role: str
     vacant(target, force)
     with told():
         found = form or detect(file)
-        known = _persona(persona)
+        known = persona_of(persona, role)
         count = save(read_foreign(file, found, dataset=dataset, character=role, persona=known), target)
     written(target, count, f"read as {found}" + ("" if form else " (detected)"))
 
@@ -33,9 +34,3 @@ def send(file: Path, target: Path, form: Target, rows: As | None, force: bool) -
     if form != "openai":
         out.print("For LLaMA-Factory's dataset_info.json:")
         print(json.dumps({target.stem: entry(target, form, chosen)}, ensure_ascii=False))
-
-
-def _persona(given: str) -> str:
-    """A persona as it was typed, or what stands in the file of that name."""
-    file = Path(given)
-    return file.read_text("utf-8").strip() if given and len(given) < 200 and file.is_file() else given

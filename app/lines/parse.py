@@ -4,7 +4,7 @@
 - `csv`: a header with `对话` or `dialogue`, whose cells hold `说话人：台词` lines, a dialogue a row; or with a speaker
   and a text column, a turn a row. Commas, tabs or semicolons separate the columns.
 - `script`: `角色：台词`, `角色（动作）：台词`, `NAME (action): line`, or the name alone above what is said; see
-  `app/lines/script.py`.
+  `models/data/script_text.py`.
 
 Rows of one turn form a dialogue while `act_id`, `diag_id` and `dialogue_id`, those they have, stay the same; without
 these while `scene` does, and until a blank line. A dialogue has an emotion when its rows name one and no other. Where
@@ -22,8 +22,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from app.lines.script import scenes
 from app.text import clean
+from models.data.script_text import parts
 from retrieval.units import Turn
 
 Format = Literal["jsonl", "csv", "script"]
@@ -81,7 +81,7 @@ def parse(
         case "csv":
             dialogues = tuple(_group(_csv_rows(lines)))
         case _:
-            dialogues = tuple(map(Dialogue, scenes(lines)))
+            dialogues = tuple(map(Dialogue, _scenes(lines)))
     if not dialogues:
         raise ParseError("Nothing is said in this file; expected `speaker: text` lines, JSON rows or a CSV table.")
     return dialogues
@@ -95,6 +95,12 @@ def detect(filename: str, content: bytes | str, encoding: str = "utf-8") -> Form
 def speakers(dialogues: Iterable[Dialogue]) -> Counter[str]:
     """How many turns each speaker has."""
     return Counter(turn.speaker for dialogue in dialogues for turn in dialogue.turns)
+
+
+def _scenes(lines: Sequence[str]) -> Iterator[tuple[Turn, ...]]:
+    """The scenes of a script; what stands in brackets behind a name is no line."""
+    for part in parts(lines):
+        yield tuple(Turn(speech.name, speech.text) for speech in part.speeches)
 
 
 def _decode(content: bytes | str, encoding: str, max_bytes: int) -> list[str]:
@@ -157,7 +163,7 @@ class _Row:
         if isinstance(whole, list):
             pairs = [pair if isinstance(pair, list) and len(pair) == 2 else (None, None) for pair in whole]
             return [turn for pair in pairs for turn in self._turn(*pair)]
-        said = list(itertools.chain(*scenes(whole.split("\n")))) if isinstance(whole, str) else []
+        said = list(itertools.chain(*_scenes(whole.split("\n")))) if isinstance(whole, str) else []
         if not said:
             raise ParseError("expected a dialogue of `speaker: text` lines or of [speaker, text] pairs.", self.line)
         return [Turn(clean(turn.speaker), clean(turn.text)) for turn in said]

@@ -75,3 +75,18 @@ def test_a_file_without_rows_is_not_exported(tmp_path: Path):
 
     assert (done.exit_code, "has no rows" in done.output) == (1, True)
     assert not (tmp_path / "out.json").exists()
+
+
+def test_a_roles_lines_are_cut_out_of_a_script_with_its_card(tmp_path: Path):
+    script, cards, rows = tmp_path / "a.txt", tmp_path / "cards.json", tmp_path / "rows.jsonl"
+    script.write_text("第1幕\n甲：早。\n乙（笑）：早啊。\n", "utf-8")
+    cards.write_text(json.dumps({"乙": {"姓名": "乙", "爱好": ["茶", "棋"]}}), "utf-8")
+
+    done = run("pairs", script, "--role", "乙", "--persona", cards, "-o", rows)
+
+    assert (done.exit_code, "1 scenes, 2 lines, 1 by 乙" in done.output.replace("\n", " ")) == (0, True)
+    (example,) = read_examples(rows)
+    assert (example.scene.persona, example.reply) == ("姓名：乙\n爱好：茶；棋", "早啊。")
+    absent = run("pairs", script, "--role", "丙", "-o", tmp_path / "none.jsonl")
+    assert (absent.exit_code, "Speakers are 甲, 乙" in absent.output.replace("\n", " ")) == (1, True)
+    assert not (tmp_path / "none.jsonl").exists()

@@ -12,29 +12,49 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-
-from retrieval.units import Turn
-
-Speech = tuple[str, str]
+from dataclasses import dataclass, replace
 
 
-def scenes(lines: Sequence[str]) -> Iterator[tuple[Turn, ...]]:
+@dataclass(frozen=True, slots=True)
+class Speech:
+    """What somebody says without a break, and what stood in brackets behind the name."""
+
+    name: str
+    text: str
+    action: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A scene in which somebody speaks. `place` is what stood in brackets before the first speech."""
+
+    heading: str
+    place: str
+    speeches: tuple[Speech, ...]
+
+
+def parts(lines: Sequence[str]) -> Iterator[Part]:
     """The scenes of a script in which somebody speaks, in order."""
     rows = [line.strip() for line in lines]
     speeches = _speeches(rows)
     cues = _cues(rows)
     if len(cues) > max(1, sum(speech is not None for speech in speeches)):
-        rows, speeches = _without_action(rows, cues), [(cues[n], "") if n in cues else None for n in range(len(rows))]
-    turns: list[tuple[str, list[str]]] = []
+        rows, speeches = _without_action(rows, cues), [cues.get(n) for n in range(len(rows))]
+    headings: list[str] = []
+    places: list[str] = []
+    turns: list[tuple[Speech, list[str]]] = []
     for row, speech in (*zip(rows, speeches, strict=True), ("***", None)):
         if _ends_scene(row):
-            if scene := tuple(Turn(name, "\n".join(said)) for name, said in turns if said):
-                yield scene
-            turns = []
+            if said := tuple(replace(first, text="\n".join(text)) for first, text in turns if text):
+                yield Part(" ".join(headings), " ".join(places), said)
+            headings = headings if not turns and not places else []
+            headings, places, turns = [*headings, *([] if _RULE.fullmatch(row) else [row])], [], []
         elif speech:
-            turns.append((speech[0], [speech[1]] if speech[1] else []))
+            turns.append((speech, [speech.text] if speech.text else []))
         elif turns and row and not _DIRECTION.fullmatch(row):
             turns[-1][1].append(row)
+        elif not turns and row and _DIRECTION.fullmatch(row):
+            places.append(row.strip(_BRACKETS))
 
 
 def _ends_scene(row: str) -> bool:
@@ -48,7 +68,7 @@ def _speeches(rows: Sequence[str]) -> list[Speech | None]:
     return [_speech(row, seen) for row in rows]
 
 
-def _speech(line: str, seen: Counter[str]) -> tuple[str, str] | None:
+def _speech(line: str, seen: Counter[str]) -> Speech | None:
     """Who speaks on this line and what, or None when it only looks like it (`10:30`, `http://`, `注意：`).
 
     A semicolon typed for the colon (`皇帝；`) is read as one behind a name that is known.
@@ -58,11 +78,17 @@ def _speech(line: str, seen: Counter[str]) -> tuple[str, str] | None:
     name, text = _name(spoken), spoken["text"].strip()
     slip = spoken["mark"] == "；" and not seen[name]
     clock = name[-1:].isdigit() and text[:1].isdigit()
-    return None if slip or clock or text.startswith("//") or not _is_name(name, seen[name] > 1) else (name, text)
+    if slip or clock or text.startswith("//") or not _is_name(name, seen[name] > 1):
+        return None
+    return Speech(name, text, _action(spoken))
 
 
 def _name(spoken: re.Match[str]) -> str:
     return spoken["name"].strip("*_【】「」 \u3000")
+
+
+def _action(spoken: re.Match[str]) -> str:
+    return "，".join(filter(None, (piece.strip() for piece in _CLOSED.split(spoken["action"]))))
 
 
 def _is_name(name: str, again: bool) -> bool:
@@ -73,7 +99,7 @@ def _is_name(name: str, again: bool) -> bool:
     return again or (short and all(not word[0].islower() or _PARTICLE.fullmatch(word) for word in name.split()[1:]))
 
 
-def _cues(rows: Sequence[str]) -> dict[int, str]:
+def _cues(rows: Sequence[str]) -> dict[int, Speech]:
     """The rows on which a speaker's name stands alone above a speech, by number.
 
     A cue begins a paragraph, comes after a finished sentence, or has a name that stands alone more than once; and it is
@@ -81,12 +107,13 @@ def _cues(rows: Sequence[str]) -> dict[int, str]:
     """
     alone = {n: name for n, row in enumerate(rows[:-1]) if (name := _name_alone(row)) and _is_text(rows[n + 1])}
     again = Counter(alone.values())
-    cues: dict[int, str] = {}
+    cues: dict[int, Speech] = {}
     for n, name in alone.items():
         above = next((m for m in range(n - 1, -1, -1) if not rows[m] or not _DIRECTION.fullmatch(rows[m])), -1)
         begins = above < 0 or not rows[above] or _ends_scene(rows[above]) or rows[above][-1] in _FINAL
         if above not in cues and (begins or again[name] > 1):
-            cues[n] = name
+            cue = _CUE.fullmatch(rows[n])
+            cues[n] = Speech(name, "", _action(cue) if cue else "")
     return cues
 
 
@@ -102,7 +129,7 @@ def _is_text(row: str) -> bool:
     return bool(row) and not _ends_scene(row)
 
 
-def _without_action(rows: Sequence[str], cues: dict[int, str]) -> list[str]:
+def _without_action(rows: Sequence[str], cues: dict[int, Speech]) -> list[str]:
     """The rows with those blank that belong to no speech; headings stay."""
     kept, speaking = [], False
     for n, row in enumerate(rows):
@@ -116,9 +143,11 @@ _PARTICLE = re.compile(r"of|the|and|de|la|le|van|von|der|den|du|da|di|y|al|bin")
 _SENTENCE = re.compile(r"[，。！？…—,.!?“”\"《》<>=|\\@#~]")
 _SHORT_FORM = re.compile(r"\b[A-Z][A-Za-z]{0,3}\.")  # Mr. Dr. J.
 _CJK = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]")
-_SPEAKER = r"(?P<name>[^：:；;（(）)\[\]]{1,24}+)(?:[（(\[][^（）()\[\]]*+[）)\]]\s*+)*+"
+_SPEAKER = r"(?P<name>[^：:；;（(）)\[\]]{1,24}+)(?P<action>(?:[（(\[][^（）()\[\]]*+[）)\]]\s*+)*+)"
 _SPOKEN = re.compile(_SPEAKER + r"(?P<mark>[：:；])(?P<text>.*)")
 _CUE = re.compile(_SPEAKER)
+_BRACKETS = " （）()[]【】。."
+_CLOSED = re.compile(r"[（()）\[\]]")
 _FINAL = "。！？…!?.”’）)」』"
 _DIRECTION = re.compile(r"(?:（[^（）]*+）|\([^()]*+\)|\[[^\[\]]*+\]|【[^【】]*+】|\s)++[。.]?")
 _RULE = re.compile(r"(?:[*\-#=_~＊—–•·◇◆☆★]\s*+){3,}+|#{1,6}\s.*")
