@@ -36,7 +36,7 @@ class Call:
     """A call: whose, by which key, and a digest of what it asks for. `openai` tells at which door.
 
     `holder` is who makes it: a try that was given up, and made anew by another, can change nothing any more. It `broke`
-    off where its answer is a stream that tells of an error.
+    off where what it asks for did not come to its end, of which the status of an answer that has begun tells nobody.
     """
 
     owner: str

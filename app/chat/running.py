@@ -12,6 +12,7 @@ import anyio
 from app.chat.ask import Mode, Outcome, Turn
 from app.chat.piece import Piece
 from app.chat.speak import Speech
+from app.keyed import WHOLE
 from app.settings import OnDisconnect
 from app.tables import now
 
@@ -76,6 +77,11 @@ class Running:
         if self._deadline:
             self._deadline.cancel()
         self._wake()
+
+    @property
+    def whole(self) -> bool:
+        """Whether it came to its end, or to the one that was asked for."""
+        return self.speech.error is None and self.speech.outcome in WHOLE
 
     async def changed(self) -> None:
         """Wait until it has said more or has ended."""

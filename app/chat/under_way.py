@@ -62,7 +62,7 @@ class UnderWay:
         running = Running(turn, speeches, source, leave, mode)
         speeches[0].begun = self.start(self._record(turn, mode, call)) if turn.ask.store else None
         self._turns[turn.id] = running
-        self.start(self._run(running))
+        self.start(self._run(running, call))
         return running
 
     def start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
@@ -114,7 +114,7 @@ class UnderWay:
         if self._keeper is None:
             self._keeper = self.start(self._keep())
 
-    async def _run(self, running: Running) -> None:
+    async def _run(self, running: Running, call: Call | None) -> None:
         try:
             await running.speak()
             if begun := running.speech.begun:
@@ -127,6 +127,8 @@ class UnderWay:
         finally:
             self._turns.pop(running.turn.id)
             self._written.pop(running.turn.id, None)
+            if call and not running.whole:
+                call.broke.set()
             running.end()
 
     async def _tell_end(self, running: Running) -> None:

@@ -212,6 +212,22 @@ async def test_a_call_that_failed_may_be_tried_again_under_its_key(
     assert right.status_code == 201
 
 
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_draft_that_broke_off_may_be_asked_for_again_under_its_key(
+    here: httpx.AsyncClient, engine: ScriptedEngine, stream: bool
+) -> None:
+    session = (await here.post("/api/sessions", json={"character": "cat"})).json()["id"]
+    path, turn = f"/api/sessions/{session}/turns", {"mode": "impersonate", "stream": stream}
+    engine.replies += [(TEN, EngineBroke("Gone.")), TEN]
+    broken = await here.post(path, json=turn, headers=named())
+    assert ("Gone." in broken.text, broken.status_code) == (True, 200 if stream else 502)
+    whole = await here.post(path, json=turn, headers=named())
+    assert whole.status_code == 200
+    assert TEN in whole.text
+    assert "Gone." not in whole.text
+    assert (await here.post(path, json=turn, headers=named())).json()["title"] == "answer_not_kept"
+
+
 async def test_a_call_whose_process_is_gone_is_made_again_unless_its_turn_is_stored(
     here: httpx.AsyncClient, engine: ScriptedEngine, services: Services
 ) -> None:
