@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from sqlalchemy import ScalarSelect, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -30,6 +32,9 @@ from app.tables import Bond, LoreTimers, Memory, Session, Trace, now
 from app.tables import Message as Stored
 from models.scene import Message
 from retrieval.context import in_context
+from retrieval.encoder import Vectors
+
+log = logging.getLogger("moodline")
 
 TITLE_CHARS = 60
 
@@ -125,7 +130,9 @@ async def _form_memory(services: Services, turn: Turn, speech: Speech) -> tuple[
     text = exchange(turn.scene.user, said, turn.scene.character, turn.scene.begun + speech.said)
     created = now()
     previous_id, before = await _previous(services, turn)
-    vectors = await services.embedding.passages([text, in_context(text, before, created)])
+    vectors = await _embedded(services, [text, in_context(text, before, created)])
+    # The language model is asked in the background how it felt; until then the exchange is in the prompt anyway.
+    waits = vectors is None or services.settings.emotion == "model"
     scope = turn.known.scope
     memory = Memory(
         owner=scope.owner,
@@ -133,10 +140,9 @@ async def _form_memory(services: Services, turn: Turn, speech: Speech) -> tuple[
         character_id=scope.character_id,
         session_id=turn.session_id,
         text=text,
-        # The language model is asked in the background how it felt; until then the exchange is in the prompt anyway.
-        encoder=services.recipe if services.settings.emotion != "model" else outdated(),
-        vector=vectors[0],
-        context=vectors[1],
+        encoder=outdated() if waits else services.recipe,
+        vector=np.zeros(0, np.float32) if vectors is None else vectors[0],
+        context=None if vectors is None else vectors[1],
         terms=memory_terms(text, created),
         previous_id=previous_id,
         emotion=turn.feeling.emotion,
@@ -145,6 +151,15 @@ async def _form_memory(services: Services, turn: Turn, speech: Speech) -> tuple[
         created_at=created,
     )
     return memory, before
+
+
+async def _embedded(services: Services, texts: Sequence[str]) -> Vectors | None:
+    """None where the encoder fails: what was said is stored all the same, and its memory waits for vectors."""
+    try:
+        return await services.embedding.passages(texts)
+    except Exception:
+        log.exception("an exchange could not be embedded; it is tried again in the background")
+        return None
 
 
 async def _place_memory(db: AsyncSession, turn: Turn, memory: Memory, before: str, grown: Grown) -> None:

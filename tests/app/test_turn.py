@@ -257,6 +257,30 @@ async def test_an_engine_that_breaks_while_speaking_ends_the_stream_and_keeps_wh
 
 
 @pytest.mark.usefixtures("mara")
+async def test_a_reply_is_stored_though_the_encoder_fails_and_is_remembered_once_it_works(
+    client: httpx.AsyncClient,
+    engine: ScriptedEngine,
+    services: Services,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def failing(_texts: Any) -> Any:
+        raise RuntimeError("the encoder is out of memory")
+
+    engine.replies += ["Pickle it is.", "Your cat."]
+    with monkeypatch.context() as broken:
+        broken.setattr(services.embedding, "passages", failing)
+        answer = await say(client, "My cat is called Pickle.")
+    assert answer.json()["choices"][0]["message"]["content"] == "Pickle it is."
+    async with services.db.read() as db:
+        assert len((await db.scalars(select(Memory))).one().vector) == 0
+    assert await embed_waiting(services) == 1
+    trace = await trace_of(
+        client, await say(client, [("user", "Good morning."), ("assistant", "Aye."), ("user", "Who is Pickle?")])
+    )
+    assert [memory["text"] for memory in trace["memories"]] == ["ana: My cat is called Pickle.\nMara: Pickle it is."]
+
+
+@pytest.mark.usefixtures("mara")
 async def test_a_reply_that_repeats_an_earlier_one_is_taken_back_once(
     client: httpx.AsyncClient, engine: ScriptedEngine
 ) -> None:
