@@ -21,6 +21,7 @@ from app.chat.router import router as openai
 from app.chat.traces import router as traces
 from app.chat.turns import router as turns
 from app.chat.under_way import UnderWay
+from app.groups.router import router as groups
 from app.idempotency import Idempotency
 from app.lines.router import router as lines
 from app.lore.router import router as lorebooks
@@ -42,6 +43,7 @@ ROUTERS = (
     openai,  # /v1/chat/completions, /v1/models
     cards,  # /api/characters/import, /api/characters/{slug}/export
     characters,  # /api/characters
+    groups,  # /api/groups
     lorebooks,  # /api/lorebooks
     lines,  # /api/characters/{slug}/lines
     transfers,  # /api/sessions/import, /api/sessions/{id}/export

@@ -27,7 +27,7 @@ from app.bond.schemas import (
 from app.bond.simulate import simulate
 from app.bond.store import Dated, bond_history, events_of, hold_bond, read_bond, replay_bond
 from app.characters.schemas import CharacterFields
-from app.characters.store import find
+from app.characters.store import CHARACTER, find
 from app.errors import NotFound
 from app.services import ServicesDep
 from app.sessions.store import Scope
@@ -49,7 +49,7 @@ async def list_bonds(
 ) -> BondPage:
     """The bonds of the caller's users, the newest first."""
     query = select(Bond, Character).join(Character, Character.id == Bond.character_id)
-    query = query.where(Bond.owner == caller.owner, Character.deleted_at.is_(None))
+    query = query.where(Bond.owner == caller.owner, Character.kind == CHARACTER, Character.deleted_at.is_(None))
     if user is not None:
         query = query.where(Bond.user == user)
     if before is not None:

@@ -1,4 +1,4 @@
-"""Where characters are found, and how they change."""
+"""Where characters are found, and how they change. Groups are rows of the same table, see `app.groups.store`."""
 
 from __future__ import annotations
 
@@ -12,11 +12,15 @@ from app.errors import Conflict, Forbidden, NotFound
 from app.etag import check_revision
 from app.tables import SHARED, Character, CharacterRevision, Line, LoreEntry, now
 
+CHARACTER = "character"
+"""The kind of a row that is a single character."""
+
 
 def visible(caller: Caller) -> Select[Character]:
     """The caller's characters, and the shared ones that none of the caller's hides by having the same slug."""
     own = select(Character.slug).where(Character.owner == caller.owner, Character.deleted_at.is_(None))
     return select(Character).where(
+        Character.kind == CHARACTER,
         Character.deleted_at.is_(None),
         or_(Character.owner == caller.owner, and_(Character.owner == SHARED, Character.slug.not_in(own))),
     )
@@ -26,7 +30,8 @@ async def find(db: AsyncSession, caller: Caller, slug: str, *, lock: bool = Fals
     """The caller's character of this slug, else the shared one; raises `NotFound`."""
     query = (
         select(Character)
-        .where(Character.owner.in_([caller.owner, SHARED]), Character.slug == slug, Character.deleted_at.is_(None))
+        .where(Character.owner.in_([caller.owner, SHARED]), Character.slug == slug)
+        .where(Character.kind == CHARACTER, Character.deleted_at.is_(None))
         .order_by(case((Character.owner == SHARED, 1), else_=0))
         .limit(1)
     )
@@ -99,8 +104,8 @@ def delete(db: AsyncSession, character: Character) -> None:
     revise(db, character)
 
 
-async def restore(db: AsyncSession, caller: Caller, slug: str) -> Character:
-    """Bring back the character of this slug that the caller may change and that was deleted last.
+async def restore(db: AsyncSession, caller: Caller, slug: str, kind: str = CHARACTER) -> Character:
+    """Bring back what is of this kind and slug, may be changed by the caller and was deleted last.
 
     Raises:
         NotFound: there is none.
@@ -109,19 +114,20 @@ async def restore(db: AsyncSession, caller: Caller, slug: str) -> Character:
     owners = [caller.owner, SHARED] if caller.admin else [caller.owner]
     query = (
         select(Character)
-        .where(Character.owner.in_(owners), Character.slug == slug, Character.deleted_at.is_not(None))
+        .where(Character.owner.in_(owners), Character.slug == slug)
+        .where(Character.kind == kind, Character.deleted_at.is_not(None))
         .order_by(Character.deleted_at.desc())
         .limit(1)
     )
     character: Character | None = await db.scalar(query)
     if character is None:
-        raise NotFound(f"You have no deleted character {slug!r}.", code="character_not_found")
+        raise NotFound(f"You have no deleted {kind} {slug!r}.", code=f"{kind}_not_found")
     character.deleted_at, character.live_slug = None, live_slug(character.owner, slug)
     revise(db, character)
     try:
         await db.flush()
     except IntegrityError:
-        raise Conflict(f"{slug!r} is in use again by another character; rename or delete that one first.") from None
+        raise Conflict(f"{slug!r} is in use again by another {kind}; rename or delete that one first.") from None
     return character
 
 

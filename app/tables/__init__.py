@@ -17,6 +17,7 @@ from app.tables.columns import (
     new_revision,
     now,
 )
+from app.tables.groups import Group, GroupMember
 from app.tables.keys import ApiKey
 from app.tables.lore import Lorebook, LorebookEntry, LoreTimers
 from app.tables.memories import Bond, BondEvent, Memory, Persona
@@ -38,6 +39,8 @@ __all__ = [
     "Document",
     "FloatRow",
     "Floats",
+    "Group",
+    "GroupMember",
     "KeyedCall",
     "Line",
     "LineImport",

@@ -12,12 +12,16 @@ from app.tables.columns import Base, BigId, Floats, Terms, new_id, now
 
 
 class Character(Base):
-    """A character as it is now. `live_slug` is `owner/slug` until deletion, so an owner's live slugs are unique."""
+    """A character as it is now. `live_slug` is `owner/slug` until deletion, so an owner's live slugs are unique.
+
+    Of the kind `group` it is several, see `Group`: what users, sessions and revisions hang on is the same for both.
+    """
 
     __tablename__ = "characters"
     id: Mapped[str] = mapped_column(String(32), primary_key=True, default=new_id)
     owner: Mapped[str] = mapped_column(String(100), index=True)
     slug: Mapped[str] = mapped_column(String(100), index=True)
+    kind: Mapped[str] = mapped_column(String(16), default="character", server_default="character")
     live_slug: Mapped[str | None] = mapped_column(String(201), unique=True)
     revision: Mapped[int] = mapped_column(default=1)
     lines_revision: Mapped[int] = mapped_column(default=0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import ForeignKey, Index, String, Text
 from sqlalchemy.engine.default import DefaultExecutionContext
@@ -13,7 +14,7 @@ from app.tables.columns import Base, Floats, new_id, now
 
 
 class Session(Base):
-    """A conversation of one user with one character: a tree of messages and the leaf that is current.
+    """A conversation of one user with one character or group: a tree of messages and the leaf that is current.
 
     `revision` is raised by every change; `note` is the author's, told `note_depth` messages before the end.
     """
@@ -46,6 +47,8 @@ class Message(Base):
     `origin_id` is the message that a copy (of a fork, an edit, a resent history) is of, else null;
     `active` tells that the message is on the current branch of a session that is not deleted. `emotion` is how a user's
     message felt, null until it was heard; `name` is that of the speaker, where the client sent one.
+    In a group `audience` are the ids of the members who were present, and know of it; `speaker_id` is that of the
+    member who spoke, or the group's own where nobody knows who did; `name` is what it went by then.
     """
 
     __tablename__ = "messages"
@@ -67,5 +70,7 @@ class Message(Base):
     active: Mapped[bool] = mapped_column(default=True)
     emotion: Mapped[Floats | None]
     name: Mapped[str | None] = mapped_column(String(64))
+    speaker_id: Mapped[str | None] = mapped_column(String(32))
+    audience: Mapped[list[Any] | None]
     created_at: Mapped[datetime] = mapped_column(default=now)
     deleted_at: Mapped[datetime | None]

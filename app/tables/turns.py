@@ -27,7 +27,8 @@ class TurnRecord(Base):
     """A turn while it runs and for some hours after, so that any process can tell of it, resume it and cancel it.
 
     `state` is `running`, or how it ended: `finished`, `hung_up`, `failed`, `cancelled`. `text` is what was told so far,
-    `seen_at` when its process last wrote, `cancel` the wish of some process that it ends.
+    `seen_at` when its process last wrote, `cancel` the wish of some process that it ends. `speaker` is the slug of the
+    member that speaks, in a group.
     """
 
     __tablename__ = "turns"
@@ -37,6 +38,7 @@ class TurnRecord(Base):
     user: Mapped[str] = mapped_column(String(200))
     session_id: Mapped[str] = mapped_column(String(32))
     mode: Mapped[str] = mapped_column(String(16))
+    speaker: Mapped[str | None] = mapped_column(String(100))
     state: Mapped[str] = mapped_column(String(16), default="running")
     text: Mapped[str] = mapped_column(Text, default="")
     finish: Mapped[dict[str, Any] | None]

@@ -102,7 +102,10 @@ async def seed(http: httpx.AsyncClient, mira: dict[str, Any]) -> dict[str, list[
     personas = [
         await http.post("/api/personas", params={"user": user}, json={"name": user.title()}) for user in ("ana", "bo")
     ]
+    group = {"slug": "harbour", "name": "Harbour", "members": [{"character": "mira"}]}
+    (await http.post("/api/groups", json=group)).raise_for_status()
     return {
+        "group": ["harbour"],
         "slug": ["mira", "lost"],
         "name": ["char/mira", "scripted"],
         "user": ["ana", "bo"],

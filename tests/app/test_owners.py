@@ -31,6 +31,12 @@ REQUESTS: dict[str, list[dict[str, Any]]] = {
     ],
     "characters_change": [{"json": {"name": "Stolen", "persona": "Stolen."}}],
     "characters_change_lore": [{"json": []}],
+    "groups_create": [{"json": {"slug": "x", "name": "Thieves", "members": [{"character": "{slug}"}]}}],
+    "groups_change": [
+        {"json": {"name": "Thieves"}},
+        {"json": {"name": "Thieves", "members": [{"character": "{slug}"}]}},
+    ],
+    "groups_join": [{"json": {}}],
     "lorebooks_create": [{"json": {"name": "Stolen", "character": "{slug}"}}],
     "lorebooks_import_book": [{"params": {"character": "{slug}"}, "json": {"entries": {}}}],
     "lorebooks_replace": [{"json": {"name": "Stolen"}}, {"json": {"name": "Stolen", "character": "{slug}"}}],
@@ -74,6 +80,8 @@ REQUESTS: dict[str, list[dict[str, Any]]] = {
 NOBODY: Ids = {
     "user": "nobody",
     "slug": "nobody",
+    "character": "nobody",
+    "group": "nobody",
     "name": "char/nobody",
     "import_id": "0" * 32,
     "lorebook_id": "0" * 32,
@@ -98,6 +106,7 @@ NO_IDS = {
     "stop_token_ids": "of the language model's words",
     "characters_create slug": "the new one's",
     "characters_import_character slug": "the new one's",
+    "groups_create slug": "the new one's",
     "memories_list_memories before": "a number to go on from",
     "bonds_list_bonds before": "a number to go on from",
     "bonds_list_events before": "a number to go on from",
@@ -130,6 +139,8 @@ class Route:
         def filled(value: Any) -> Any:
             if isinstance(value, dict):
                 return {key: filled(inner) for key, inner in value.items()}
+            if isinstance(value, list):
+                return [filled(inner) for inner in value]
             return re.sub(r"\{(\w+)\}", lambda found: ids[found[1]], value) if isinstance(value, str) else value
 
         request = filled(self.request)
@@ -169,7 +180,11 @@ async def world(http: httpx.AsyncClient, engine: ScriptedEngine, mira: dict[str,
     persona = await http.post("/api/personas?user=same", json={"name": "Ana", "text": "Has a cat, Pickle."})
     book = (await http.post("/api/lorebooks", json={"name": "Pickle", "entries": [{"content": "x"}]})).json()
     entries = (await http.get(f"/api/lorebooks/{book['id']}/entries")).json()
+    group = {"slug": "harbour", "name": "Pickle's", "members": [{"character": "mira"}]}
+    assert (await http.post("/api/groups", json=group)).status_code == 201
     return {
+        "group": "harbour",
+        "character": "mira",
         "lorebook_id": book["id"],
         "entry_id": entries[0]["id"],
         "user": "same",
@@ -288,7 +303,7 @@ async def test_ones_own_things_are_no_door_to_anothers(
     own = await world(bo, engine, mira)
     before = await everything(services)
     for route in routes(document):
-        for place in set(route.places) - {"slug", "name", "user"}:
+        for place in set(route.places) - {"slug", "name", "user", "group", "character"}:
             # A slug or a user's name of the other's is one's own, too.
             await refused_like_nothing(bo, route, own | {place: ids[place]}, own | {place: NOBODY[place]})
             assert await everything(services) == before, (route, place)
