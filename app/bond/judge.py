@@ -6,32 +6,38 @@ import asyncio
 import json
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from typing import Any
 
 import anyio
-from sqlalchemy import delete, select, update
+from sqlalchemy import or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.bond.affinity import AFFINITY
 from app.bond.rules import rules_of
 from app.bond.store import WAITING, hold_bond, replay_bond
+from app.characters.macros import fill_names
 from app.characters.schemas import CharacterFields
+from app.personas.store import who
 from app.services import Services
 from app.sessions.store import Scope
-from app.tables import BondEvent, Character, Message
-from models.engine import Engine, EngineError, ParameterRefused, Sampling
+from app.tables import BondEvent, Character, Message, now
+from models.engine import Engine, EngineError, EngineRefused, ParameterRefused, Sampling
 from models.frame import FRAMES
 from models.scene import Language
 from models.scene import Message as Said
+from models.thoughts import without_thoughts
 
 log = logging.getLogger("moodline")
 JUDGED = "judged"
 BATCH = 8
 """Exchanges judged at once."""
 POLL_SECONDS = 60.0
+CLAIM = timedelta(minutes=10)
+"""After which another process takes over what one took and never judged."""
 LONGEST = 2000
 """Characters of a message that are shown."""
 _ASKED: dict[Language, str] = {
@@ -50,11 +56,12 @@ _ASKED: dict[Language, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """What was said and answered, and whose bond it may move."""
+    """What was said and answered, and whose bond it may move; `user` is what the user is called."""
 
     event_id: int
     scope: Scope
     character: CharacterFields
+    user: str
     said: str
     answer: str
 
@@ -81,21 +88,23 @@ async def keep_judged(services: Services) -> None:
 
 
 async def judge_waiting(services: Services) -> int:
-    """Judge some exchanges that wait; returns how many. Safe to stop and to run twice at once.
+    """Judge some exchanges that wait; returns how many. Safe to stop and to run in several processes at once.
 
-    An answer that can't be read changes nothing. Raises EngineError, and leaves them waiting, when there is none.
+    An answer that can't be read, or a language model that turns the question down, changes nothing. Raises EngineError
+    when there is no answer for some: those go on waiting.
     """
-    async with services.db.read() as db:
-        waiting = await _waiting(db)
-    exchanges = [one for one in waiting.values() if one is not None]
-    judgements = await asyncio.gather(*(judge(services.engine, one) for one in exchanges))
-    for exchange, judgement in zip(exchanges, judgements, strict=True):
-        async with services.db.write() as db:
-            await _count(db, exchange, judgement)
-    if gone := [event_id for event_id, one in waiting.items() if one is None]:
-        async with services.db.write() as db:
-            await db.execute(delete(BondEvent).where(BondEvent.id.in_(gone), BondEvent.kind == WAITING))
-    return len(waiting)
+    moment = now()
+    async with services.db.write() as db:
+        count, exchanges = await _claim(db, moment)
+    try:
+        ended = await asyncio.gather(*(_settle(services, one) for one in exchanges), return_exceptions=True)
+    finally:
+        with anyio.CancelScope(shield=True):
+            await _release(services, exchanges, moment)
+    for error in ended:
+        if error is not None:
+            raise error
+    return count
 
 
 async def judge(engine: Engine, exchange: Exchange) -> dict[str, Any]:
@@ -103,29 +112,33 @@ async def judge(engine: Engine, exchange: Exchange) -> dict[str, Any]:
     fields = exchange.character
     most = fields.bond.judged or 0
     numbers = [AFFINITY, *fields.bond.variables]
-    user = exchange.scope.user or FRAMES[fields.language].user
+    persona = fill_names(fields.persona, fields.called, exchange.user)[:LONGEST]
     system = _ASKED[fields.language].format(
-        char=fields.name, user=user, persona=fields.persona[:LONGEST], numbers=", ".join(numbers), most=most
+        char=fields.called, user=exchange.user, persona=persona, numbers=", ".join(numbers), most=most
     )
-    told = f"{user}: {exchange.said[:LONGEST]}\n{fields.name}: {exchange.answer[:LONGEST]}"
+    told = f"{exchange.user}: {exchange.said[:LONGEST]}\n{fields.called}: {exchange.answer[:LONGEST]}"
+    sampling = Sampling(max_tokens=200 + 20 * len(numbers), temperature=0.0)
     guided = {"type": "json_schema", "json_schema": {"name": "judgement", "schema": _schema(numbers, most)}}
-    sampling = Sampling(
-        max_tokens=200 + 20 * len(numbers),
-        temperature=0.0,
-        response_format=guided if "response_format" in engine.abilities else None,
-    )
     messages = [Said("system", system), Said("user", told)]
-    try:
-        async with aclosing(engine.stream(messages, sampling, owner=exchange.scope.owner)) as stream:
-            answer = "".join([piece async for piece in stream if isinstance(piece, str)])
-    except ParameterRefused as error:
-        log.warning("the engine can't judge bonds: %s", error)
-        return {}
+    answer: str | None = None
+    if "response_format" in engine.abilities:
+        try:
+            answer = await _ask(engine, messages, replace(sampling, response_format=guided), exchange.scope.owner)
+        except ParameterRefused as error:
+            log.warning("the language model judges a bond without a schema: %s", error)
+    if answer is None:
+        answer = await _ask(engine, messages, sampling, exchange.scope.owner)
     return read_judgement(answer, numbers, most)
+
+
+async def _ask(engine: Engine, messages: list[Said], sampling: Sampling, owner: str) -> str:
+    async with aclosing(engine.stream(messages, sampling, owner=owner)) as stream:
+        return "".join([piece async for piece in stream if isinstance(piece, str)])
 
 
 def read_judgement(answer: str, numbers: list[str], most: float) -> dict[str, Any]:
     """The changes of a JSON object, each at most `most`, with its `reason`; empty when it is anything else."""
+    answer = without_thoughts(answer)
     start, end = answer.find("{"), answer.rfind("}")
     try:
         told = json.loads(answer[start : end + 1])
@@ -148,21 +161,55 @@ def _schema(numbers: list[str], most: float) -> dict[str, Any]:
     return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
 
 
-async def _waiting(db: AsyncSession) -> dict[int, Exchange | None]:
-    """Exchanges that wait, by the id of their mark; None where the messages or the wish to judge them is gone."""
-    rows = list(
-        await db.scalars(select(BondEvent).where(BondEvent.kind == WAITING).order_by(BondEvent.id).limit(BATCH))
-    )
-    found: dict[int, Exchange | None] = {}
+async def _claim(db: AsyncSession, moment: datetime) -> tuple[int, list[Exchange]]:
+    """Take exchanges that wait and that no other process is judging: how many marks were looked at, and what of them.
+
+    Where the messages or the wish to judge them is gone, the mark goes too.
+    """
+    free = or_(BondEvent.claimed_at.is_(None), BondEvent.claimed_at < moment - CLAIM)
+    query = select(BondEvent).where(BondEvent.kind == WAITING, free).order_by(BondEvent.id).limit(BATCH)
+    rows = list(await db.scalars(query.with_for_update(skip_locked=True)))
+    exchanges = []
     for row in rows:
-        reply = await db.get(Message, row.message_id)
-        said = await db.get(Message, reply.parent_id) if reply is not None else None
-        character = await db.get_one(Character, row.character_id)
-        fields = CharacterFields.model_validate(character.document)
-        scope = Scope(row.owner, row.user, row.character_id)
-        wanted = reply is not None and said is not None and fields.bond.judged
-        found[row.id] = Exchange(row.id, scope, fields, said.text, reply.text) if wanted and said and reply else None
-    return found
+        if exchange := await _exchange(db, row):
+            row.claimed_at = moment
+            exchanges.append(exchange)
+        else:
+            await db.delete(row)
+    return len(rows), exchanges
+
+
+async def _exchange(db: AsyncSession, row: BondEvent) -> Exchange | None:
+    reply = await db.get(Message, row.message_id)
+    said = await db.get(Message, reply.parent_id) if reply is not None else None
+    fields = CharacterFields.model_validate((await db.get_one(Character, row.character_id)).document)
+    if reply is None or said is None or not fields.bond.judged:
+        return None
+    scope = Scope(row.owner, row.user, row.character_id)
+    persona = await who(db, scope, None)
+    user = persona.name if persona else scope.user or FRAMES[fields.language].user
+    return Exchange(row.id, scope, fields, user, said.text, reply.text)
+
+
+async def _settle(services: Services, exchange: Exchange) -> None:
+    """Judge an exchange and let that count; raises EngineError when there is no answer now."""
+    try:
+        judgement = await judge(services.engine, exchange)
+    except EngineRefused as error:
+        # It would be refused again, and must not stand in the way of others.
+        judgement = {"reason": f"the language model refused to judge: {error}"[:500]}
+    async with services.db.write() as db:
+        await _count(db, exchange, judgement)
+
+
+async def _release(services: Services, exchanges: Sequence[Exchange], moment: datetime) -> None:
+    """Let any process judge what was taken at this moment and still waits; what another took over since is its own."""
+    if not exchanges:
+        return
+    ids = [one.event_id for one in exchanges]
+    mine = (BondEvent.id.in_(ids), BondEvent.kind == WAITING, BondEvent.claimed_at == moment)
+    async with services.db.write() as db:
+        await db.execute(update(BondEvent).where(*mine).values(claimed_at=None))
 
 
 async def _count(db: AsyncSession, exchange: Exchange, judgement: Mapping[str, Any]) -> None:

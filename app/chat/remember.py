@@ -83,7 +83,8 @@ async def remember(services: Services, turn: Turn, speeches: Sequence[Speech], o
             )
     if len(grown.fresh) > 1 or len(speeches) > 1 or memory.encoder != services.recipe:
         services.wake.set()
-    services.unjudged.set()
+    if turn.known.character.bond.judged:
+        services.unjudged.set()
 
 
 async def _grow(db: AsyncSession, turn: Turn, session: Session, speeches: Sequence[Speech], outcome: Outcome) -> Grown:

@@ -77,7 +77,8 @@ class Bond(Base):
 class BondEvent(Base):
     """Something that moved a bond and was not said: an `event` adds `numbers`, a `set` puts them in place.
 
-    What was `judged` by the language model adds, too; what is `waiting` to be judged changes nothing.
+    What was `judged` by the language model adds, too; what is `waiting` to be judged changes nothing, and a process
+    that is about to judge it says since when by `claimed_at`.
 
     `message_id` is the original of the message after which it happened: it counts while that is on a current branch.
     What belongs to no message always counts.
@@ -91,7 +92,8 @@ class BondEvent(Base):
     character_id: Mapped[str] = mapped_column(ForeignKey("characters.id", ondelete="CASCADE"), index=True)
     # No foreign key: an original may be gone for good while a copy of it is current.
     message_id: Mapped[str | None] = mapped_column(String(32), index=True)
-    kind: Mapped[str] = mapped_column(String(16))
+    kind: Mapped[str] = mapped_column(String(16), index=True)
+    claimed_at: Mapped[datetime | None]
     name: Mapped[str] = mapped_column(String(100), default="")
     numbers: Mapped[dict[str, Any]]
     note: Mapped[str] = mapped_column(Text, default="")

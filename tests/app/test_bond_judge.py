@@ -2,17 +2,19 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
-from app.bond.judge import judge_waiting
+from app.bond.judge import BATCH, CLAIM, judge_waiting
 from app.check.everything import everything
-from app.services import Services
-from app.tables import BondEvent
-from models.engine import EngineUnavailable
+from app.services import Services, build
+from app.settings import Settings
+from app.tables import BondEvent, now
+from models.engine import EngineRefused, EngineUnavailable, ParameterRefused
 from models.scripted import ScriptedEngine
 
 Fixture = Any
@@ -27,6 +29,14 @@ async def _stored(client: httpx.AsyncClient, mira: dict[str, Any]) -> None:
 async def bond(client: httpx.AsyncClient) -> dict[str, Any]:
     found: dict[str, Any] = (await client.get("/api/bonds/mira", params={"user": "ana"})).json()
     return found
+
+
+@pytest.fixture
+async def other(services: Services, settings: Settings) -> AsyncIterator[Services]:
+    """Another process, for all the two share: the same database, and an engine of its own."""
+    parts = build(settings, engine=ScriptedEngine(), embedding=services.embedding)
+    yield parts
+    await parts.db.close()
 
 
 async def kinds(services: Services) -> list[str]:
@@ -91,6 +101,79 @@ async def test_while_there_is_no_language_model_exchanges_wait(
     with pytest.raises(EngineUnavailable):
         await judge_waiting(services)
     assert await kinds(services) == ["waiting"]
+    engine.replies.append('{"affinity": 1, "trust": 0, "reason": ""}')
+    assert await judge_waiting(services) == 1, "nobody has taken what could not be judged"
+    assert await kinds(services) == ["judged"]
+
+
+async def test_two_processes_judge_each_exchange_once(
+    client: httpx.AsyncClient, talk: Fixture, services: Services, engine: ScriptedEngine, other: Services
+) -> None:
+    for number in range(BATCH + 2):
+        await talk("mira", f"Net {number}, all mended.", f"Thanks for net {number}.")
+    before = len(engine.asked)
+    assert isinstance(other.engine, ScriptedEngine)
+    engine.pace = other.engine.pace = asyncio.Event()
+    for one in (engine, other.engine):
+        one.replies.extend(['{"affinity": 0, "trust": 1, "reason": ""}'] * (BATCH + 2))
+    judging = [asyncio.create_task(judge_waiting(parts)) for parts in (services, other)]
+    while len(engine.asked) - before + len(other.engine.asked) < BATCH + 2:
+        await asyncio.sleep(0)
+    assert [await judge_waiting(parts) for parts in (services, other)] == [0, 0], "all are taken"
+    engine.pace.set()
+    assert sorted(await asyncio.gather(*judging)) == [2, BATCH]
+    asked = [one.messages[1].content for one in (*engine.asked[before:], *other.engine.asked)]
+    assert len(asked) == len(set(asked)) == BATCH + 2
+    assert await kinds(services) == ["judged"] * (BATCH + 2)
+    assert (await bond(client))["variables"] == {"trust": BATCH + 2}
+
+
+async def test_who_is_stopped_leaves_an_exchange_to_others(
+    talk: Fixture, services: Services, engine: ScriptedEngine, other: Services
+) -> None:
+    await talk("mira", "Hello.")
+    engine.pace = asyncio.Event()
+    engine.replies.append("{}")
+    judging = asyncio.create_task(judge_waiting(services))
+    while len(engine.asked) < 2:
+        await asyncio.sleep(0)
+    assert await judge_waiting(other) == 0
+    judging.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await judging
+    assert isinstance(other.engine, ScriptedEngine)
+    other.engine.replies.append("{}")
+    assert await judge_waiting(other) == 1
+
+
+async def test_what_a_process_took_that_died_is_judged_by_another(talk: Fixture, services: Services) -> None:
+    await talk("mira", "Hello.")
+    assert isinstance(services.engine, ScriptedEngine)
+    services.engine.replies.append("{}")
+    for since, judged in ((now() - CLAIM / 2, 0), (now() - 2 * CLAIM, 1)):
+        async with services.db.write() as db:
+            await db.execute(update(BondEvent).values(claimed_at=since))
+        assert await judge_waiting(services) == judged
+
+
+async def test_one_that_the_language_model_turns_down_holds_up_no_other(
+    talk: Fixture, services: Services, engine: ScriptedEngine
+) -> None:
+    await talk("mira", "Hello.")
+    engine.replies.append(EngineRefused("too long"))
+    assert await judge_waiting(services) == 1
+    assert await kinds(services) == ["judged"]
+
+
+async def test_a_language_model_that_knows_no_schemas_is_asked_without_one(
+    client: httpx.AsyncClient, talk: Fixture, services: Services, engine: ScriptedEngine
+) -> None:
+    await talk("mira", "Hello.")
+    answer = '<think>{"trust": 1} or more?</think>{"affinity": 0, "trust": 3, "reason": ""}'
+    engine.replies.extend([ParameterRefused("no schemas here", "response_format"), answer])
+    assert await judge_waiting(services) == 1
+    assert engine.asked[-1].sampling.response_format is None
+    assert (await bond(client))["variables"] == {"trust": 3}
 
 
 async def test_an_answer_that_comes_when_the_user_was_erased_brings_nothing_back(
