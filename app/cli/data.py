@@ -84,3 +84,60 @@ def cut_pairs(
     from models.data.pairs import Cut
 
     cut(script, target, role, Cut(turns, actions), persona, force)
+
+
+@data.command("report")
+def report_rows(
+    files: Annotated[list[Path], typer.Argument(help="Rows; several, such as train and test, are compared.")],
+    tokenizer: Annotated[
+        str, typer.Option(help="A checkpoint's folder, `packaged` (SmolLM2), or `estimate`, a rule.")
+    ] = "estimate",
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """Tell what a data set is before hours of a GPU are spent on it.
+
+    Rows, roles, languages, token lengths, repeats, replies that stand in their own prompt, and rows of one file that
+    are known from another.
+
+    Example: `moodline data report rows.train.jsonl rows.test.jsonl --tokenizer Qwen3-4B-Instruct`.
+    """
+    from app.data.report import tell
+
+    tell(files, tokenizer, as_json)
+
+
+@data.command("split")
+def split_rows(
+    file: Annotated[Path, typer.Argument(help="Rows.")],
+    test: Annotated[float, typer.Option(min=0.001, max=0.9, help="The share that is kept aside, about.")] = 0.1,
+    seed: Annotated[int, typer.Option(help="Which rows those are; the same every time.")] = 0,
+    force: Force = False,
+) -> None:
+    """Divide rows into `….train.jsonl` and `….test.jsonl`. No scene, and no row that repeats another, is on both sides.
+
+    Example: `moodline data split rows.jsonl --test 0.1`.
+    """
+    from app.data.report import split
+
+    split(file, test, seed, force)
+
+
+@data.command("dedup")
+def dedup_rows(
+    file: Annotated[Path, typer.Argument(help="Rows.")],
+    target: Out,
+    near: Annotated[
+        float, typer.Option(min=0.5, max=1, help="How much two rows share to be one; 1 is all but punctuation.")
+    ] = 0.8,
+    against: Annotated[
+        list[Path] | None, typer.Option(help="Rows that must not come again, such as a test set.")
+    ] = None,
+    force: Force = False,
+) -> None:
+    """Leave out rows that repeat an earlier one, exactly or nearly. Time grows with the rows, not with their pairs.
+
+    Example: `moodline data dedup rows.jsonl --against test.jsonl -o clean.jsonl`.
+    """
+    from app.data.report import dedup
+
+    dedup(file, target, near, against or [], force)
