@@ -36,6 +36,12 @@ class Frame:
     user: str
 
 
+COMPANY: Mapping[Language, str] = {
+    "en": "You are in a group. Speak for {char} alone; others' words have their names before them. Also here: {text}",
+    "zh": "这是几个人在一起谈话。你只是{char}，不要替别人说话；别人的话前面有各自的名字。在场的还有：{text}",
+}
+"""Said in groups only, and so no part of the frame that a checkpoint was merged for."""
+
 FRAMES: Mapping[Language, Frame] = {
     "en": Frame(
         rules=(

@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from models.engine import PromptTooLong
-from models.frame import FRAMES, Frame
+from models.frame import COMPANY, FRAMES, Frame
 from models.placed import among, at_depths, lore_at, opens, with_note
 from models.scene import Language, Message, Scene
 from models.window import cut, size, window_start
@@ -85,6 +85,7 @@ def fixed_texts(scene: Scene) -> tuple[str, ...]:
         (frame.examples, scene.examples),
         (frame.scenario, scene.scenario),
         (frame.with_whom, "with_whom"),
+        (COMPANY[scene.language], scene.company),
         (frame.user_persona, scene.user_persona),
         (frame.client_system, scene.client_system),
     )

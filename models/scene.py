@@ -51,6 +51,7 @@ class Scene:
     is the author's, told `note_depth` messages of the history before its end. `before` is how much was said before
     `history`, in `models.window.size`, so that what is left out does not move where the rest is cut. `begun` is what
     the reply to the history's last message already begins with, to be gone on with as it stands.
+    `company` names who else is there, in a group; what they say is in the user's messages, after their names.
     `rules` and `closing` are said instead of the frame's own first and last words, where they are not empty; `examples`
     are talks that show how the character speaks.
     """
@@ -67,6 +68,7 @@ class Scene:
     stage: str = ""
     stage_persona: str = ""
     user: str = ""
+    company: str = ""
     user_persona: str = ""
     client_system: str = ""
     client_late: str = ""

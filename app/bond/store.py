@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from operator import attrgetter, itemgetter
@@ -17,13 +16,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
 from app.bond.affinity import Felt, Moved, Put, Rules, Standing, Step, replayed, stepped, strangers
+from app.bond.rounds import Counts, felt_in_groups
 from app.sessions.store import Scope, branch_ids
 from app.tables import Bond, BondEvent, Floats, Message, Session, now
 
 WAITING = "waiting"
 """The kind of an event that is yet to be judged; it changes nothing."""
-Counts = Callable[[type[Message]], ColumnElement[bool]]
-"""Which messages count."""
 CHANGES_MEANWHILE = 1000
 """By which a bond's `memory_revision` may have been raised since it was seen."""
 
@@ -146,7 +144,9 @@ async def _felt(db: AsyncSession, scope: Scope, since: datetime | None, counts: 
     An edited message is younger than what follows it; nothing is said before what stands above it.
     """
     reply = aliased(Message)
-    answered = exists().where(reply.parent_id == Message.id, reply.role == "assistant", counts(reply))
+    answered = exists().where(
+        reply.parent_id == Message.id, reply.role == "assistant", reply.speaker_id.is_(None), counts(reply)
+    )
     query = (
         select(Message.id, Message.origin_id, Message.session_id, Message.created_at, Message.emotion)
         .join(Session, Session.id == Message.session_id)
@@ -157,7 +157,7 @@ async def _felt(db: AsyncSession, scope: Scope, since: datetime | None, counts: 
         query = query.where(Message.created_at > since)
     latest: dict[str, datetime] = {}
     said: list[tuple[datetime, str, Floats]] = []
-    for row in await db.execute(query):
+    for row in (*await db.execute(query), *await felt_in_groups(db, scope, since, counts)):
         latest[row.session_id] = max(row.created_at, latest.get(row.session_id, row.created_at))
         said.append((latest[row.session_id], row.origin_id or row.id, row.emotion))
     once: dict[str, Dated] = {}

@@ -24,9 +24,13 @@ LONGEST_VALUE = 10_000
 MOST_VALUES = 200
 
 _TOKEN = re.compile(r"(\{\{(?!\{)|\}\}|<(?:user|bot|char|group|charifnotgroup)>)", re.IGNORECASE)
-_LEGACY = {"<user>": "user", "<bot>": "char", "<char>": "char", "<group>": "char", "<charifnotgroup>": "char"}
+_LEGACY = {"<user>": "user", "<bot>": "char", "<char>": "char", "<group>": "group", "<charifnotgroup>": "group"}
 _CALL = re.compile(r"\s*([a-z_]+(?:[+-]\d{1,2})?)\s*(?:(::?|\s)(.*))?", re.IGNORECASE | re.DOTALL)
-_NAMES = {"char": "char", "user": "user", "bot": "char", "group": "char", "charifnotgroup": "char", "notchar": "user"}
+_NAMES = {
+    **dict.fromkeys(("char", "bot", "group", "groupnotmuted", "charifnotgroup"), "char"),
+    **dict.fromkeys(("user", "notchar"), "user"),
+}
+"""Whose name a macro gives; in a group some have texts of their own."""
 # Colons and commas in what a macro gave do not part the arguments of the macro around it.
 _GUARD = str.maketrans({":": "\ue0f0", ",": "\ue0f1"})
 _BARE = str.maketrans({"\ue0f0": ":", "\ue0f1": ","})
@@ -162,13 +166,13 @@ def _meaning(name: str, rest: str, moment: Moment, place: str) -> str | None:
     """What a macro stands for; None for one that isn't known or has arguments that it can't have."""
     argument = rest.lstrip(":").lstrip() if rest[:1] == ":" else rest.strip()
     plain = argument.translate(_BARE)
-    if name in _NAMES:
-        return None if rest else (moment.char if _NAMES[name] == "char" else moment.user)
     if name in ("//", "comment", "hidden_key", "noop"):
         return ""
     if name in moment.texts or name in moment.late_texts:
         late = "" if moment.steady else moment.late_texts.get(name, "")
         return None if rest else moment.texts.get(name, late)
+    if name in _NAMES:
+        return None if rest else (moment.char if _NAMES[name] == "char" else moment.user)
     seed = moment.chat if moment.steady else moment.turn
     simple: dict[str, Callable[[], str | None]] = {
         "original": lambda: moment.original,

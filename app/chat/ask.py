@@ -9,6 +9,7 @@ from typing import Any, Literal
 from app.auth import Caller
 from app.bond.store import BondState
 from app.characters.schemas import CharacterFields, Stage
+from app.groups.cast import Cast
 from app.lore.books import Books
 from app.lore.chance import Draw
 from app.lore.fate import Fate
@@ -24,7 +25,7 @@ from models.scene import Lore, Message, Scene
 from retrieval.cache import Stamp
 
 Outcome = Literal["finished", "hung_up", "failed", "cancelled"]
-Mode = Literal["say", "regenerate", "continue", "impersonate"]
+Mode = Literal["say", "regenerate", "continue", "impersonate", "speak"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,7 @@ class Ask:
     the language model speaks as the user.
     `stage` names one of the character's for this turn only, whatever the bond says; empty for none. `persona` names
     one of the user's, empty for none; unset, it is their default.
+    In a group `cast` says who is there and who of them speaks, and `place` where in the tree.
     """
 
     caller: Caller
@@ -62,20 +64,26 @@ class Ask:
     begun: str = ""
     below: str | None = None
     as_user: bool = False
+    cast: Cast | None = None
+    place: Place | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Known:
     """What the database says at the start of a turn. The stamps tell whether the indexes are up to date.
 
+    `scope` is that of the character who speaks, `talk` that of the session; only in a group they differ. `heard` is
+    what of `place` the character was there for, which is all but in a group.
     `elsewhere` tells that the turn does not go on from the end of its session's current branch; `note` is the author's;
     `who` is the persona that the user talks as; `last_at` is when the session was last talked in.
     """
 
     scope: Scope
+    talk: Scope
     character: CharacterFields
     revision: int
     place: Place
+    heard: Place
     elsewhere: bool
     note: str
     note_depth: int

@@ -21,8 +21,8 @@ WORDS: dict[Language, tuple[str, ...]] = {
 
 async def feel(services: Services, known: Known) -> Feeling:
     """The emotion of what the user said, and the mood it leaves."""
-    said = known.place.history[-1].content
-    talk = talk_key(known.place.history, known.character.called)
+    said = known.heard.history[-1].content
+    talk = talk_key(known.heard.history, known.character.called)
     # The talk is only searched with; where there is nothing to find, its vector would cost as much as all the rest.
     searched = known.lines.count or known.memories.count
     vectors = await services.embedding.queries([said, talk] if searched else [said])

@@ -81,6 +81,7 @@ def draft(running: Running) -> TurnOut:
         id=turn.id,
         session_id=turn.session_id,
         mode=running.mode,
+        speaker=turn.ask.slug if turn.ask.cast else None,
         state=speech.outcome or "running",
         text=speech.said,
         **progress.finished(finish),

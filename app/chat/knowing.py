@@ -101,7 +101,7 @@ def _chat(ask: Ask, known: Known, scene: Scene) -> Chat:
         card=ask.slug,
         tags=known.character.tags,
         triggers=_triggers(ask, known),
-        replies=sum(message.role == "assistant" for message in known.place.history),
+        replies=sum(message.role == "assistant" for message in known.heard.history),
         greeting=_greeting(known, scene.user),
     )
 
@@ -112,12 +112,13 @@ def _triggers(ask: Ask, known: Known) -> tuple[str, ...]:
         return ("impersonate",)
     if ask.begun:
         return ("continue",)
-    return ("swipe", "regenerate") if known.place.stored == len(known.place.history) else ("normal",)
+    again = known.elsewhere if ask.cast else known.place.stored == len(known.place.history)
+    return ("swipe", "regenerate") if again else ("normal",)
 
 
 def _greeting(known: Known, user: str) -> int | None:
     """The number of the greeting that the talk began with: 0 the first, then the alternate ones."""
-    first, character = known.place.history[0], known.character
+    first, character = known.heard.history[0], known.character
     greetings = (character.greeting, *character.alternate_greetings)
     texts = [fill_names(text, character.name, user).strip() for text in greetings]
     said = first.content.strip()
@@ -153,7 +154,7 @@ async def _activate(
             fill=_filling(opening.moment),
             timers=known.lore_timers,
             draws=Draws(seed=seed),
-            length=len(known.place.history),
+            length=len(known.heard.history),
         )
         if not unknown:
             break

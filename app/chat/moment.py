@@ -11,7 +11,7 @@ from models.frame import FRAMES
 
 def moment_of(ask: Ask, known: Known) -> Moment:
     """This turn's moment. A conversation is known by its beginning, which retries, swipes and forks share."""
-    character, history = known.character, known.place.history
+    character, history = known.character, known.heard.history
     user = known.who.name if known.who else ask.user or FRAMES[character.language].user
     moment = now()
     said = {role: [m.content for m in history if m.role == role] for role in ("user", "assistant")}
@@ -23,7 +23,8 @@ def moment_of(ask: Ask, known: Known) -> Moment:
         turn=new_id(),
         now=local(moment),
         idle=moment - known.last_at if known.last_at else None,
-        texts={
+        texts=_company(ask, character.called)
+        | {
             "description": fill_names(character.persona, character.called, user),
             "persona": known.who.text if known.who else "",
             "scenario": fill_names(character.scenario, character.called, user),
@@ -34,3 +35,17 @@ def moment_of(ask: Ask, known: Known) -> Moment:
             "lastcharmessage": (said["assistant"] or [""])[-1],
         },
     )
+
+
+def _company(ask: Ask, called: str) -> dict[str, str]:
+    """What SillyTavern's macros of groups stand for; elsewhere they are the character's name."""
+    if ask.cast is None:
+        return {}
+    voices = ask.cast.voices
+    everyone = ", ".join(voice.name for voice in voices)
+    return {
+        "group": everyone,
+        "charifnotgroup": everyone,
+        "groupnotmuted": ", ".join(voice.name for voice in voices if not voice.muted),
+        "notchar": ", ".join([*ask.cast.others, ask.user or FRAMES["en"].user]),
+    }

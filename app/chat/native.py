@@ -20,6 +20,7 @@ from app.chat.turns import EVENTS, told
 from app.chat.under_way import UnderWayDep
 from app.chat.wish import TurnRequest, find_target, read_wish
 from app.connected import while_connected
+from app.groups.native import Stage, take_round
 from app.keyed import SCOPE
 from app.services import ServicesDep
 
@@ -41,8 +42,11 @@ async def take(
     `say` adds a message of the user's and its reply; `regenerate` another reply; `continue` a longer version of one,
     whose continuation is the turn's `text`. `impersonate` writes what the user might say next and stores nothing. With
     `stream` the events are those of `GET /api/turns/{id}/events`, where a client that was cut off resumes.
+    In a group members speak one after another: the stream has a `turn` and an `end` for each, the answer `following`.
     """
     target = await find_target(services, caller, session_id, body.message_id)
+    if target.group:
+        return await take_round(Stage(services, under_way, request, caller, body, session_id), target)
     place = await admit(services, request, caller, target.user)
     with place.leave as leave:
         ask = read_wish(body, caller, services, session_id, target)

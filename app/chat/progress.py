@@ -34,6 +34,7 @@ class TurnOut(BaseModel):
     id: str
     session_id: str
     mode: Mode
+    speaker: str | None = Field(None, description="In a group, the slug of the member that speaks.")
     state: State = Field(description="running, or how it ended; hung_up: the client left and nobody came back in time")
     text: str = Field(description="What was said so far.")
     message_id: str | None = Field(None, description="The user's message, once it is stored.")
@@ -43,6 +44,7 @@ class TurnOut(BaseModel):
     error: dict[str, str] | None = Field(None, description="Why it failed: a sentence and a code.")
     created_at: datetime
     ended_at: datetime | None = None
+    following: list[TurnOut] = Field([], description="In a group, the turns of those who spoke after it.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,8 @@ async def begin(db: AsyncSession, turn: Turn, mode: Mode, call: Call | None = No
     if not await hold_seen(db, turn.known.scope, turn.known.bond):
         raise erased()
     owner = turn.ask.caller.owner
-    db.add(TurnRecord(id=turn.id, owner=owner, user=turn.known.scope.user, session_id=turn.session_id, mode=mode))
+    user, speaker = turn.known.scope.user, turn.ask.slug if turn.ask.cast else None
+    db.add(TurnRecord(id=turn.id, owner=owner, user=user, session_id=turn.session_id, mode=mode, speaker=speaker))
     if call:
         await db.flush()
         await keyed.name_turn(db, call, turn.id)
@@ -158,6 +161,7 @@ def show(row: TurnRecord) -> TurnOut:
         id=row.id,
         session_id=row.session_id,
         mode=row.mode,
+        speaker=row.speaker,
         state="failed" if lost else row.state,
         text=row.text,
         message_id=row.message_id,

@@ -17,7 +17,7 @@ from app.chat.resolve import in_scope
 from app.chat.setting import Opening
 from app.indexes import catch_up
 from app.services import Services
-from app.sessions.store import branch_ids
+from app.sessions.store import begins_exchange, branch_ids
 from app.settings import Strategy
 from app.tables import Line, Memory, Message, now
 from models.scene import Language
@@ -140,7 +140,7 @@ async def _off_path(db: AsyncSession, known: Known, mine: Sequence[ColumnElement
     if not known.elsewhere:
         return frozenset(await db.scalars(query.where(Memory.retired)))
     originals = select(func.coalesce(Message.origin_id, Message.id))
-    here = originals.where(Message.session_id == place.session_id, Message.role == "user")
+    here = originals.where(Message.session_id == place.session_id, begins_exchange(Message))
     path = originals.where(Message.id.in_(branch_ids(place.parent_id)))
     on_path = and_(
         func.coalesce(Memory.message_id, "").in_(path), or_(Memory.reply_id.is_(None), Memory.reply_id.in_(path))

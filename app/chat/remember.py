@@ -13,13 +13,15 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.bond.judge import expect_judgement
 from app.bond.rules import rules_of
-from app.bond.store import count_exchange, lock_bond
+from app.bond.store import count_exchange, lock_bond, replay_bond
 from app.chat import progress
 from app.chat.ask import Outcome, Turn
 from app.chat.resolve import in_scope
 from app.chat.speak import Speech
 from app.chat.trace import explain
 from app.errors import NotFound
+from app.groups.remember import form_for_all, lock_bonds_of, mark, tail_of
+from app.groups.spoken import Spoken
 from app.lore.replay import write_timers
 from app.lore.timers import NO_TIMERS
 from app.memory.formation import exchange, importance, memory_terms
@@ -57,15 +59,18 @@ async def remember(services: Services, turn: Turn, speeches: Sequence[Speech], o
     if not turn.ask.store:
         return
     with turn.watch("remember"):
-        memory, before = await _form_memory(services, turn, speeches[0])
+        memory = None if turn.ask.cast else await _form_memory(services, turn, speeches[0])
         turn.watch.mark("total")
         async with services.db.write() as db:
             # First, as whatever changes a conversation does: who changes what two share waits here and not crosswise.
-            bond = await lock_bond(db, turn.known.scope)
+            bond = await _lock(db, turn)
             await progress.hold(db, turn.id)
             session = await _keep_session(db, turn)
             grown = await _grow(db, turn, session, speeches, outcome)
-            await _place_memory(db, turn, memory, before, grown)
+            if memory:
+                await _place_memory(db, turn, *memory, grown)
+            else:
+                await _remember_round(db, turn, grown)
             await _count(db, turn, session, grown, bond)
             await _touch_recalled(db, turn)
             if turn.known.character.bond.judged:
@@ -81,16 +86,34 @@ async def remember(services: Services, turn: Turn, speeches: Sequence[Speech], o
                     document=explain(turn, speeches, outcome, _shown(bond), services.engine.name),
                 )
             )
-    if len(grown.fresh) > 1 or len(speeches) > 1 or memory.encoder != services.recipe:
+    if len(grown.fresh) > 1 or len(speeches) > 1 or memory is None or memory[0].encoder != services.recipe:
         services.wake.set()
     if turn.known.character.bond.judged:
         services.unjudged.set()
 
 
+async def _lock(db: AsyncSession, turn: Turn) -> Bond:
+    """The bond that this turn moves, locked, with all others that what is stored counts for."""
+    scope, cast = turn.known.scope, turn.ask.cast
+    if cast is None:
+        return await lock_bond(db, scope)
+    return (await lock_bonds_of(db, turn.known.talk, cast.present))[scope.character_id]
+
+
+async def _remember_round(db: AsyncSession, turn: Turn, grown: Grown) -> None:
+    """What every member who was there keeps of what was said."""
+    rows = await tail_of(db, grown.said, len(grown.fresh))
+    fresh = {row.id for row in (*grown.fresh, *grown.answers)}
+    await form_for_all(db, turn.known.talk, [*rows, *grown.answers], fresh, turn.scene.user)
+
+
 async def _grow(db: AsyncSession, turn: Turn, session: Session, speeches: Sequence[Speech], outcome: Outcome) -> Grown:
     fresh = await append(db, turn.known.place, session.id, turn.id)
+    if turn.ask.cast:
+        for row, message in zip(fresh, turn.known.place.history[turn.known.place.stored :], strict=True):
+            mark(turn.ask.cast, row, message)
     said = fresh[-1] if fresh else await db.get_one(Stored, turn.known.place.ids[-1])
-    if said.emotion is None:
+    if said.emotion is None and said.role == "user" and said.text == turn.feeling.said_text:
         said.emotion = turn.feeling.emotion
     answers: list[Stored] = []
     for speech in speeches:
@@ -98,6 +121,8 @@ async def _grow(db: AsyncSession, turn: Turn, session: Session, speeches: Sequen
         # One of several that came to its end did so even if another was hung up on.
         answer.outcome = "finished" if speech.finish else outcome
         answer.active = not answers
+        if turn.ask.cast:
+            mark(turn.ask.cast, answer, Spoken("assistant", answer.text, turn.ask.cast.speaker))
         answers.append(answer)
     db.add_all(answers)
     await db.flush()
@@ -120,9 +145,14 @@ async def _count(db: AsyncSession, turn: Turn, session: Session, grown: Grown, b
         session.leaf_id = grown.answers[0].id
         await count_exchange(db, bond, turn.feeling.emotion, rules_of(turn.known.character))
         return
+    if turn.ask.cast and not fresh and session.deleted_at is None and session.leaf_id == grown.said.id:
+        # A line after another member's: nothing that counted counts less, and only who speaks has answered the user.
+        session.leaf_id = grown.answers[0].id
+        await replay_bond(db, bond, rules_of(turn.known.character))
+        return
     if grown.said.deleted_at is None:
         session.leaf_id = grown.answers[0].id
-    await settle(db, turn.known.scope, session)
+    await settle(db, turn.known.talk, session)
 
 
 async def _form_memory(services: Services, turn: Turn, speech: Speech) -> tuple[Memory, str]:
@@ -224,7 +254,7 @@ async def _keep_session(db: AsyncSession, turn: Turn) -> Session:
         if session is None or (place.parent_id and await db.get(Stored, place.parent_id) is None):
             raise NotFound("This conversation was erased while the reply was spoken.", code="session_not_found")
         return session
-    scope = turn.known.scope
+    scope = turn.known.talk
     session = Session(
         id=turn.session_id, owner=scope.owner, user=scope.user, character_id=scope.character_id, revision=0
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -10,7 +12,9 @@ from app.bond.store import BondState, bond_on, read_bond
 from app.characters.schemas import CharacterFields, Stage
 from app.characters.store import find
 from app.chat.ask import Ask, Known
-from app.errors import BadRequest
+from app.errors import BadRequest, NotFound
+from app.groups.cast import Cast
+from app.groups.hearing import heard_by
 from app.lore.books import books_of
 from app.lore.entry import DEPTH
 from app.lore.kept import read_timers_of
@@ -28,19 +32,23 @@ async def resolve(services: Services, ask: Ask) -> Known:
     """The start of a turn; raises `NotFound` when the character or the session is not the caller's."""
     encoder = services.recipe
     async with services.db.read() as db:
-        row = await find(db, ask.caller, ask.slug)
+        row = await find(db, ask.caller, ask.slug) if ask.cast is None else await _member(db, ask.cast)
         scope = Scope(ask.caller.owner, ask.user, row.id)
-        character = CharacterFields.model_validate(row.document)
+        talk = replace(scope, character_id=ask.cast.id) if ask.cast else scope
+        character = _in_company(CharacterFields.model_validate(row.document), ask.cast)
         persona = await who(db, scope, ask.persona)
-        place = await _place(db, scope, ask, character, persona)
+        place = ask.place or await _place(db, scope, ask, character, persona)
+        heard = await heard_by(db, place, ask.cast, character.language) if ask.cast else place
         session = await db.get(Session, place.session_id) if place.session_id else None
-        elsewhere = session is not None and _is_elsewhere(session, place)
+        elsewhere = session is not None and _is_elsewhere(session, place, ask.cast)
         bond = await _bond(db, scope, place, character, elsewhere)
         return Known(
             scope=scope,
+            talk=talk,
             character=character,
             revision=row.revision,
             place=place,
+            heard=heard,
             elsewhere=elsewhere,
             note=session.note if session else "",
             note_depth=session.note_depth if session else DEPTH,
@@ -48,7 +56,7 @@ async def resolve(services: Services, ask: Ask) -> Known:
             stage=_stage(ask, bond, character),
             who=persona,
             lorebooks=await books_of(db, services.lore, scope.owner, scope.user, row),
-            lore_timers=await read_timers_of(db, place.ids),
+            lore_timers=await read_timers_of(db, _own(heard) if ask.cast else place.ids),
             last_at=session.updated_at if session else None,
             lines=await _line_stamp(db, row, encoder),
             memories=await _memory_stamp(db, scope, bond.memory_revision, encoder),
@@ -80,9 +88,31 @@ def _stage(ask: Ask, bond: BondState, character: CharacterFields) -> Stage | Non
     raise BadRequest(f"{character.name} has no stage {ask.stage!r}; there is {names}.", param="moodline.stage")
 
 
-def _is_elsewhere(session: Session, place: Place) -> bool:
-    """Whether the turn goes on from anything but the end of its session's current branch."""
-    return session.leaf_id != place.parent_id or place.stored == len(place.history)
+def _is_elsewhere(session: Session, place: Place, cast: Cast | None) -> bool:
+    """Whether the turn goes on from anything but the end of its session's current branch.
+
+    A message that has no answer yet is answered there; in a group so is one that has.
+    """
+    return session.leaf_id != place.parent_id or (cast is None and place.stored == len(place.history))
+
+
+async def _member(db: AsyncSession, cast: Cast) -> Character:
+    """The member that speaks; raises `NotFound` for one that is gone since."""
+    row = await db.get(Character, cast.speaker)
+    if row is None or row.deleted_at is not None:
+        raise NotFound(f"{cast.name_of(cast.speaker)} is not there any more.", code="character_not_found")
+    return row
+
+
+def _in_company(character: CharacterFields, cast: Cast | None) -> CharacterFields:
+    """A character where the group is."""
+    scenario = cast.scenario if cast else ""
+    return character.model_copy(update={"scenario": scenario}) if scenario.strip() else character
+
+
+def _own(heard: Place) -> list[str | None]:
+    """The ids of what the character itself said: timers of lore are each member's own."""
+    return [id_ for message, id_ in zip(heard.history, heard.ids, strict=True) if message.role == "assistant"]
 
 
 async def _bond(db: AsyncSession, scope: Scope, place: Place, character: CharacterFields, elsewhere: bool) -> BondState:

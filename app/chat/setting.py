@@ -14,7 +14,7 @@ from app.chat.moment import moment_of
 from app.services import Services
 from app.sessions.told import without_name
 from models.prompt import Count, history_start, pieces
-from models.scene import Scene
+from models.scene import Language, Scene
 from models.window import size, window_start
 
 
@@ -41,14 +41,14 @@ class Opening:
 
 async def set_scene(services: Services, ask: Ask, known: Known, feeling: Feeling) -> Opening:
     """The scene with as much history as will be in the prompt; raises `PromptTooLong` when nothing can be cut."""
-    first = window_start(len(known.place.history) - 1, ask.window)
+    first = window_start(len(known.heard.history) - 1, ask.window)
     moment = moment_of(ask, known)
     scene = _scene(ask, known, feeling, first, moment)
     scene = replace(scene, examples=await examples(services, known.character, scene.user, ask.budget))
     opening = Opening(scene, moment, {}, frozenset(), ask.budget)
     counts = await opening.count_more(services, scene)
     start = first + history_start(scene, budget=ask.budget, window=ask.window, count=counts)
-    seen = frozenset(message_id for message_id in known.place.ids[start:] if message_id)
+    seen = frozenset(message_id for message_id in known.heard.ids[start:] if message_id)
     return Opening(scene, moment, opening.counts, seen, ask.budget)
 
 
@@ -72,11 +72,16 @@ def _scene(ask: Ask, known: Known, feeling: Feeling, first: int, moment: Moment)
         stage=stage.name if stage else "",
         stage_persona=fill("\n".join(filter(None, (stage.persona, stage.style))), moment, "stage") if stage else "",
         user=moment.user,
+        company=_company(ask, character.language),
         user_persona=user_persona,
         client_system=ask.client_system,
         client_late=ask.client_late,
         mood=worded(feeling.mood, character.language),
-        history=known.place.history[first:],
-        before=sum(size(message.content) for message in known.place.history[:first]),
+        history=known.heard.history[first:],
+        before=sum(size(message.content) for message in known.heard.history[:first]),
         begun=without_name(ask.begun, character.called),
     )
+
+
+def _company(ask: Ask, language: Language) -> str:
+    return (", " if language == "en" else "、").join(ask.cast.others) if ask.cast else ""

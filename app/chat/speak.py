@@ -138,11 +138,14 @@ def _told(turn: Turn) -> tuple[Message, ...]:
 
 
 def others(turn: Turn) -> tuple[str, ...]:
-    """Who must not begin to speak in the reply: the user, by any name; the character, where its user is spoken for."""
+    """Who must not begin to speak in the reply: the user, by any name; the character, where its user is spoken for; the
+    other members of a group."""
     scene = turn.scene
+    company = turn.ask.cast.others if turn.ask.cast else ()
     if turn.ask.as_user:
-        return (scene.character,)
-    return tuple(name for name in (scene.user, FRAMES[scene.language].user, *USER) if name != scene.character)
+        return (scene.character, *company)
+    names = (scene.user, FRAMES[scene.language].user, *USER, *company)
+    return tuple(name for name in names if name != scene.character)
 
 
 def _warmer(sampling: Sampling) -> Sampling:

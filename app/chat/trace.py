@@ -26,6 +26,7 @@ def explain(
     return {
         "outcome": outcome,
         "character": {"slug": ask.slug, "revision": known.revision},
+        **({"group": {"slug": ask.cast.slug, "present": list(ask.cast.slugs.values())}} if ask.cast else {}),
         "session_id": turn.session_id,
         "user": ask.user,
         "persona": known.who.name if known.who else None,

@@ -94,10 +94,11 @@ async def events(
 
 
 async def told(
-    turn_id: str, session_id: str, mode: Mode, steps: AsyncGenerator[More | TurnOut, None]
+    turn_id: str, session_id: str, mode: Mode, steps: AsyncGenerator[More | TurnOut, None], **who: str
 ) -> AsyncGenerator[str, None]:
-    """The events of a turn: `turn` names it, each `delta` has more text, `end` tells how it ended."""
-    yield event({"id": turn_id, "session_id": session_id, "mode": mode}, name="turn")
+    """The events of a turn: `turn` names it, in a group also `who` speaks; each `delta` has more text, and `end` tells
+    how it ended."""
+    yield event({"id": turn_id, "session_id": session_id, "mode": mode} | who, name="turn")
     async with aclosing(steps):
         async for step in steps:
             if isinstance(step, TurnOut):

@@ -14,14 +14,16 @@ from app.chat.checks import check_request
 from app.chat.protocol import ChatRequest, Stop
 from app.chat.reading import read_ask
 from app.errors import BadRequest, Unprocessable
+from app.groups.store import GROUP
 from app.services import Services
 from app.sessions.find import find_message, find_own, speakers
 from app.settings import Layout, OnDisconnect, Strategy
-from app.tables import Message
+from app.tables import Character, Message
 from app.text import STORABLE, Text
 from models.scene import Language
 from models.scene import Message as Said
 
+Slug = Annotated[str, StringConstraints(max_length=100), STORABLE]
 SAMPLING = {
     "max_tokens",
     "temperature",
@@ -49,7 +51,10 @@ INSTRUCTIONS: dict[Language, str] = {
 
 
 class TurnRequest(Body):
-    """A turn: `say` something, `regenerate` or `continue` a reply, or `impersonate`: write what the user might say."""
+    """A turn: `say` something, `regenerate` or `continue` a reply, or `impersonate`: write what the user might say.
+
+    In a group, `speak` lets members talk although the user says nothing.
+    """
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"mode": "say", "text": "Is it late?"}]})
 
@@ -75,13 +80,16 @@ class TurnRequest(Body):
     window: Annotated[int, Field(ge=2, le=1000), WHOLE] | None = None
     stage: Annotated[str, StringConstraints(max_length=100), STORABLE] | None = None
     persona: Annotated[str, StringConstraints(max_length=100), STORABLE] | None = None
+    speakers: Annotated[list[Slug], Field(max_length=50)] | None = Field(
+        None, description="In a group, the slugs of those who speak, in this order. Unset: by the group's order."
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
     """Whose session it is and with whom, and the message that the turn is about; None where nothing was said yet.
 
-    `names` are those that the two are called by.
+    `names` are those that the two are called by. `group` is whom it is with, where that is a group.
     """
 
     slug: str
@@ -89,6 +97,7 @@ class Target:
     language: Language
     names: dict[str, str]
     message: Message | None
+    group: Character | None = None
 
 
 async def find_target(services: Services, caller: Caller, session_id: str, message_id: str | None) -> Target:
@@ -98,7 +107,9 @@ async def find_target(services: Services, caller: Caller, session_id: str, messa
         wanted = message_id or session.leaf_id
         message = await find_message(db, session, wanted) if wanted else None
         user, name = speakers(session, character)
-    return Target(character.slug, session.user, character.document["language"], {"char": name, "user": user}, message)
+    names = {"char": name, "user": user}
+    group = character if character.kind == GROUP else None
+    return Target(character.slug, session.user, character.document["language"], names, message, group)
 
 
 def read_wish(wish: TurnRequest, caller: Caller, services: Services, session_id: str, target: Target) -> Ask:
@@ -109,6 +120,8 @@ def read_wish(wish: TurnRequest, caller: Caller, services: Services, session_id:
         Unprocessable: the message it is about can't be gone on from in this way.
     """
     _check_text(wish, services.settings.max_message_chars)
+    if wish.speakers is not None and target.group is None:
+        raise BadRequest("`speakers` is for sessions of groups.", param="speakers")
     said = wish.text or "…"
     chat = ChatRequest.model_validate(
         {
@@ -133,9 +146,11 @@ def _aimed(mode: Mode, ask: Ask, target: Target) -> Ask:
         return replace(
             ask, below=message.id if message else None, messages=(Said("user", told),), store=False, as_user=True
         )
+    if mode == "speak" and target.group is None:
+        raise Unprocessable("`speak` is for groups; a character answers what the user says.", param="mode")
     if message is None:
         raise Unprocessable(f"Nothing was said yet that could be taken to {mode}.", code="nothing_to_answer")
-    if mode == "regenerate" and message.role == "user":
+    if mode == "speak" or (mode == "regenerate" and message.role == "user"):
         return replace(ask, below=message.id, messages=())
     if message.role == "user" or message.parent_id is None:
         which = "answers no message of the user's" if message.role != "user" else "is the user's"

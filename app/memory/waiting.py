@@ -36,7 +36,7 @@ async def form_missing(
     is one.
     """
     by_id = {row.id: row for row in rows}
-    known = await _remembered(db, [original(row) for row in rows if row.role == "user"])
+    known = await _remembered(db, scope, [original(row) for row in rows])
     formed: dict[Exchange, Memory] = {}
     pairs = exchanges(rows)
     for said, reply in pairs:
@@ -81,28 +81,33 @@ async def _index_anew(db: AsyncSession, scope: Scope, previous: Mapping[int, int
 
 
 def _is_exchange(said: Message, reply: Message) -> bool:
-    told = said.role == "user" and reply.role == "assistant"
+    told = (said.role == "user" or said.speaker_id is not None) and reply.role == "assistant"
     return told and bool(said.text.strip()) and bool(reply.text.strip())
 
 
-async def _remembered(db: AsyncSession, asked: Sequence[str]) -> dict[Exchange, int]:
+async def _remembered(db: AsyncSession, scope: Scope, asked: Sequence[str]) -> dict[Exchange, int]:
     known: dict[Exchange, int] = {}
     for ids in chunks(asked):
         found = select(Memory.id, Memory.message_id, Memory.reply_id).where(Memory.message_id.in_(ids))
+        found = found.where(Memory.character_id == scope.character_id)
         for row in await db.execute(found.order_by(Memory.id)):
             known[row.message_id, row.reply_id] = row.id
     return known
 
 
 def _before(by_id: Mapping[str, Message], said: Message) -> Exchange | None:
-    """The exchange before this one on the same branch."""
-    reply = by_id.get(said.parent_id or "")
+    """The exchange before this one on the same branch. In a group it may end with what begins this one."""
+    reply: Message | None = said
     while reply is not None:
         asked = by_id.get(reply.parent_id or "")
         if asked is not None and _is_exchange(asked, reply):
             return original(asked), original(reply)
         reply = asked
     return None
+
+
+def _name(row: Message, otherwise: str) -> str:
+    return row.name or otherwise if row.speaker_id else otherwise
 
 
 def _waiting(scope: Scope, said: Message, reply: Message, names: tuple[str, str]) -> Memory:
@@ -115,7 +120,7 @@ def _waiting(scope: Scope, said: Message, reply: Message, names: tuple[str, str]
         message_id=original(said),
         reply_id=original(reply),
         retired=not (said.active and reply.active),
-        text=exchange(names[0], said.text, names[1], reply.text),
+        text=exchange(_name(said, names[0]), said.text, _name(reply, names[1]), reply.text),
         encoder=outdated(),
         vector=np.zeros(0, np.float32),
         emotion=unfelt if said.emotion is None else said.emotion,

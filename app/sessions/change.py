@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
 from app.errors import Conflict
+from app.groups.remember import form_for_all
 from app.memory.waiting import form_missing
 from app.sessions.find import scope_of, speakers
 from app.sessions.settle import settle
@@ -42,7 +43,11 @@ async def edit(
     await db.flush()
     session.leaf_id, session.updated_at = rows[-1].id, now()
     branch = await read_branch(db, rows[-1].id)
-    await form_missing(db, scope_of(session), branch, {edited.id}, names=speakers(session, character))
+    user, name = speakers(session, character)
+    if edited.audience is None:
+        await form_missing(db, scope_of(session), branch, {edited.id}, names=(user, name))
+    else:
+        await form_for_all(db, scope_of(session), branch, {edited.id}, user)
     await settle(db, scope_of(session), session)
     return edited
 

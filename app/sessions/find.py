@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -10,6 +12,7 @@ from app.bond.store import lock_bond
 from app.characters.schemas import CharacterFields
 from app.errors import NotFound
 from app.etag import check_revision
+from app.sessions.settle import parties
 from app.sessions.store import Scope
 from app.tables import Character, Message, Session
 from models.frame import FRAMES
@@ -39,7 +42,8 @@ async def hold_own(
 ) -> tuple[Session, Character]:
     """A session of the caller's as it stands once its bond is locked; raises `NotFound` as `find_own`."""
     session, _character = await find_own(db, caller, session_id, deleted=deleted)
-    await lock_bond(db, scope_of(session))
+    for one in await parties(db, session):
+        await lock_bond(db, replace(scope_of(session), character_id=one))
     # A turn, another change or an erasure may have been under way until now.
     return await find_own(db, caller, session_id, deleted=deleted)
 

@@ -6,28 +6,19 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 from sqlalchemy import ColumnElement, and_, exists, func, or_, select
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.auth import CallerDep
-from app.bond.rules import rules_of
-from app.bond.store import read_bond
-from app.characters.clock import local
-from app.characters.macros import Moment, fill
-from app.characters.schemas import CharacterFields
-from app.characters.store import find
-from app.errors import Unprocessable
 from app.etag import IfMatch, etag
-from app.personas.store import who
+from app.groups.store import find_party
 from app.services import ServicesDep
 from app.sessions import change
 from app.sessions.find import find_message, find_own, hold_own, open_own, scope_of
+from app.sessions.greeting import greetings
 from app.sessions.schemas import ForkFrom, SessionChange, SessionCreate, SessionPage, SessionRead, SessionTree
 from app.sessions.settle import settle
 from app.sessions.show import read_session, read_tree, show_session
-from app.sessions.store import Scope, child
+from app.sessions.store import Scope
 from app.tables import Character, Message, Session, new_id, now
-from models.frame import FRAMES
-from models.scene import Message as Said
 
 router = APIRouter(prefix="/api/sessions", tags=["sessions"])
 
@@ -36,16 +27,16 @@ router = APIRouter(prefix="/api/sessions", tags=["sessions"])
 async def create(body: SessionCreate, caller: CallerDep, services: ServicesDep, response: Response) -> SessionRead:
     """Begin a conversation. Send its id as `X-Session-Id` with only the new message each time."""
     async with services.db.write() as db:
-        character = await find(db, caller, body.character)
+        character = await find_party(db, caller, body.character)
         scope = Scope(caller.owner, body.user, character.id)
         session = Session(id=new_id(), owner=scope.owner, user=scope.user, character_id=scope.character_id)
         db.add(session)
         await db.flush()
-        greeting = await _greeting(db, scope, CharacterFields.model_validate(character.document), body.greeting)
-        if greeting:
-            root = child(session.id, None, Said("assistant", greeting), None)
-            db.add(root)
-            session.leaf_id = root.id
+        parent: Message | None = None
+        for row in await greetings(db, scope, session.id, character, body.greeting):
+            db.add(row)
+            parent = row
+        session.leaf_id = parent.id if parent else None
         await db.flush()
         response.headers["ETag"] = etag(session.revision)
         return await read_session(db, session, character)
@@ -79,7 +70,7 @@ async def list_sessions(
         query = query.where(_says(q))
     async with services.db.read() as db:
         if character:
-            query = query.where(Session.character_id == (await find(db, caller, character)).id)
+            query = query.where(Session.character_id == (await find_party(db, caller, character)).id)
         if before:
             last, _character = await find_own(db, caller, before, deleted=deleted)
             query = query.where(_after(last))
@@ -177,19 +168,3 @@ def _after(last: Session) -> ColumnElement[bool]:
     older = or_(Session.updated_at < last.updated_at, and_(Session.updated_at == last.updated_at, Session.id > last.id))
     later = and_(Session.pinned == last.pinned, older)
     return or_(later, ~Session.pinned) if last.pinned else later
-
-
-async def _greeting(db: AsyncSession, scope: Scope, character: CharacterFields, number: int) -> str:
-    bond = await read_bond(db, scope, rules_of(character))
-    stage = character.stage_named(bond.standing.stage)
-    first = (stage.greeting if stage else "") or character.greeting
-    greetings = [first, *character.alternate_greetings]
-    if number >= len(greetings):
-        has = f"{len(greetings)} greetings; choose 0 to {len(greetings) - 1}" if any(greetings) else "no greeting"
-        raise Unprocessable(f"{character.name} has {has}.", param="greeting")
-    persona = await who(db, scope, None)
-    user = persona.name if persona else scope.user or FRAMES[character.language].user
-    # A greeting is written down as it was said; another new conversation may be greeted otherwise.
-    once = new_id()
-    moment = Moment(character.called, user, character.language, chat=once, turn=once, now=local(now()))
-    return fill(greetings[number], moment, f"greeting {number}")

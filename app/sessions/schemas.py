@@ -14,7 +14,7 @@ User = Annotated[str, StringConstraints(strip_whitespace=True, max_length=200), 
 
 
 class SessionCreate(Body):
-    """Begin a conversation; the character's greeting, if it has one, is its first message."""
+    """Begin a conversation with a character, or with a group: `group/<slug>`. Greetings are its first messages."""
 
     model_config = ConfigDict(
         json_schema_extra={"examples": [{"character": "harbour-cat", "user": "ana", "greeting": 0}]}
@@ -80,6 +80,8 @@ class MessageOut(BaseModel):
     origin_id: str | None = Field(description="The message it is a copy of: of a fork, an edit, a resent history.")
     role: str
     name: str | None
+    speaker: str | None = Field(description="In a group, the slug of the member who said it.")
+    heard_by: list[str] | None = Field(description="In a group, the slugs of the members who were there.")
     text: str
     outcome: str = Field(description="finished, hung_up (the client left early) or failed")
     turn_id: str | None = Field(description="GET /api/turns/{turn_id}/trace explains it.")

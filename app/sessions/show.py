@@ -76,7 +76,7 @@ async def _versions(db: AsyncSession, *where: Any) -> dict[str | None, list[str]
 async def _messages(
     db: AsyncSession, session: Session, rows: Sequence[Message], versions: dict[str | None, list[str]]
 ) -> list[MessageOut]:
-    pinned = await _pinned(db, session)
+    pinned, slugs = await _pinned(db, session), await _slugs(db, rows)
     return [
         MessageOut(
             id=row.id,
@@ -84,6 +84,8 @@ async def _messages(
             origin_id=row.origin_id,
             role=row.role,
             name=row.name,
+            speaker=slugs.get(row.speaker_id or ""),
+            heard_by=None if row.audience is None else [slugs[one] for one in row.audience if one in slugs],
             text=row.text,
             outcome=row.outcome,
             turn_id=row.turn_id,
@@ -101,7 +103,15 @@ async def _pinned(db: AsyncSession, session: Session) -> set[str | None]:
     query = select(Memory.message_id, Memory.reply_id).where(
         Memory.owner == session.owner,
         Memory.user == session.user,
-        Memory.character_id == session.character_id,
         Memory.pinned,
     )
     return {name for row in await db.execute(query) for name in row}
+
+
+async def _slugs(db: AsyncSession, rows: Sequence[Message]) -> dict[str, str]:
+    """The slugs of the members who said or heard messages of a group."""
+    ids = {one for row in rows for one in row.audience or ()}
+    if not ids:
+        return {}
+    found = await db.execute(select(Character.id, Character.slug).where(Character.id.in_(ids)))
+    return {row.id: row.slug for row in found}

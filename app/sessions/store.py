@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from sqlalchemy import CTE, Select, select
+from sqlalchemy import CTE, ColumnElement, Select, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
@@ -80,6 +80,11 @@ def branch_ids(leaf_id: str | None) -> Select[str]:
     return select(up.c.id)
 
 
+def begins_exchange(one: type[Row]) -> ColumnElement[bool]:
+    """Messages that a memory may begin with: the user's; in a group also what a member said, which others heard."""
+    return or_(one.role == "user", one.speaker_id.is_not(None))
+
+
 def chunks(ids: Sequence[Id]) -> Iterator[Sequence[Id]]:
     """Ids in pieces that fit into one query."""
     return (ids[begin : begin + LOOKUP] for begin in range(0, len(ids), LOOKUP))
@@ -138,13 +143,22 @@ def edition(told: Row, parent: Row | None, text: str) -> Row:
     """Another version of a message, beside it."""
     row = child(told.session_id, parent, Message(_said(told).role, text), None)
     row.name = told.name
+    heard_alike(row, told)
     return row
+
+
+def heard_alike(row: Row, told: Row) -> None:
+    """Let a version or a copy be said by the same member, and heard by the same, as the message that it is of."""
+    row.speaker_id = told.speaker_id
+    if told.audience is not None:
+        row.audience = told.audience
 
 
 def _copy_of(row: Row, told: Row) -> None:
     row.origin_id = original(told)
     row.created_at, row.emotion = told.created_at, told.emotion
     row.outcome, row.name, row.turn_id = told.outcome, told.name, told.turn_id
+    heard_alike(row, told)
 
 
 async def _said_before(db: AsyncSession, session_id: str | None, first: int, count: int) -> dict[tuple[int, str], Row]:
