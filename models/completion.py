@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Sequence
+from email.utils import parsedate_to_datetime
 from typing import Any, Literal, get_args
 
 from models.engine import (
@@ -245,8 +246,8 @@ class ServerFailed(EngineUnavailable):
     """The server answered, but failed at it."""
 
 
-def refusal(status: int, body: str) -> EngineError:
-    """The error for an HTTP answer other than 200."""
+def refusal(status: int, body: str, retry_after: float | None = None) -> EngineError:
+    """The error for an HTTP answer other than 200; `retry_after` are the seconds it asked to be left alone for."""
     try:
         parsed = json.loads(body)
         said = _message(parsed.get("error", parsed) if isinstance(parsed, dict) else parsed)
@@ -254,7 +255,7 @@ def refusal(status: int, body: str) -> EngineError:
         said = body.strip()[:QUOTED] or "nothing"
     answer = f"The language model's server answered {status}: {said}"
     if status in RETRY or status >= 500:
-        return (ServerFailed if status >= 500 else EngineUnavailable)(answer)
+        return (ServerFailed if status >= 500 else EngineUnavailable)(answer, retry_after)
     if status in (400, 413, 422) and TOO_LONG.search(body):
         return PromptTooLong(answer)
     if status in (400, 422):
@@ -264,6 +265,19 @@ def refusal(status: int, body: str) -> EngineError:
     if status < 400:
         return EngineRefused(f"{answer}. Name the address it redirects to, ending in /v1.")
     return (ModelMissing if status == 404 else EngineRefused)(answer)
+
+
+def seconds_until(retry_after: str, now: float) -> float | None:
+    """The seconds of a Retry-After header (RFC 9110, 10.2.3): a number or a date; None for anything else.
+
+    `now` is the time since the epoch in seconds.
+    """
+    try:
+        if retry_after.strip().isdecimal():
+            return float(retry_after)
+        return max(0.0, parsedate_to_datetime(retry_after).timestamp() - now)
+    except (ValueError, OverflowError):
+        return None
 
 
 def _message(error: Any) -> str:

@@ -25,7 +25,11 @@ class EngineError(Exception):
 
 
 class EngineUnavailable(EngineError):
-    """The engine is loading, unreachable or too slow to begin."""
+    """The engine is loading, unreachable or too slow to begin; `retry_after` is in how many seconds it says to ask."""
+
+    def __init__(self, message: str = "", retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class EngineRefused(EngineError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path, PurePath
@@ -24,6 +25,7 @@ from models.completion import (
     StreamedReply,
     refusal,
     request_body,
+    seconds_until,
 )
 from models.engine import (
     ADAPTER,
@@ -306,7 +308,8 @@ class UpstreamEngine:
         except LOST as error:
             reason = str(error) or type(error).__name__
             raise EngineUnavailable(f"{url} can't be reached: {reason}. Is the server running?") from error
-        raise refusal(response.status_code, said.decode("utf-8", "replace"))
+        pause = seconds_until(response.headers.get("retry-after", ""), time.time())
+        raise refusal(response.status_code, said.decode("utf-8", "replace"), pause)
 
     async def _json(self, method: str, url: str, seconds: float, body: Any = None) -> dict[str, Any]:
         """The JSON object that `url` answers with."""

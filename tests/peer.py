@@ -45,6 +45,7 @@ class Peer:
         self.endless = False
         self.tokenizing: Callable[[dict[str, Any]], Awaitable[Any]] | None = None
         self.template: Callable[[list[dict[str, str]]], str] | None = None
+        self.answering: Callable[[dict[str, Any]], str | tuple[int, dict[str, str]]] | None = None
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         body = b""
@@ -62,7 +63,10 @@ class Peer:
         elif scope["path"] == "/v1/chat/completions":
             self.asked.append(json.loads(body))
             self.heads.append(head)
-            await self._speak(receive, send)
+            if self.answering:
+                await self._answer_to(self.answering(self.asked[-1]), send)
+            else:
+                await self._speak(receive, send)
         else:
             await self._answer(send, 404, b'{"detail":"Not Found"}')
 
@@ -79,6 +83,14 @@ class Peer:
 
     async def _answer(self, send: Any, status: int, body: bytes) -> None:
         headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+    async def _answer_to(self, said: str | tuple[int, dict[str, str]], send: Any) -> None:
+        """A whole reply, or a status with headers of its own."""
+        status, own = said if isinstance(said, tuple) else (200, self.headers)
+        body = b"".join(reply(said)) if isinstance(said, str) else b'{"error": {"message": "as the test says"}}'
+        headers = [(key.encode(), value.encode()) for key, value in own.items()]
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 

@@ -1,0 +1,1 @@
+"""Data sets that a language model helps to make."""

@@ -1,0 +1,79 @@
+"""Structured answers: the form that is asked for, and a tolerant reader for teachers that only nearly keep to it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from models.scene import Language
+
+AGAIN: Mapping[Language, str] = {
+    "zh": "这个回答无法读取：{why}请严格按照要求的格式重新回答，只输出JSON，不要任何其他文字。",
+    "en": "That can't be read: {why} Answer again in exactly the form that was asked for, with JSON and nothing else.",
+}
+TRIES = 64
+"""Brackets of an answer that may begin its JSON; each is read to the end, so many would take long."""
+_COMMA = re.compile(r",(\s*[}\]])")
+_BEGINS = re.compile(r"[{\[]")
+
+
+class Unreadable(ValueError):
+    """An answer is not in the form that was asked for."""
+
+
+class Form(BaseModel):
+    """What an answer has to hold. Texts are stripped; fields that nobody asked for are passed over."""
+
+    model_config = ConfigDict(
+        extra="ignore", str_strip_whitespace=True, frozen=True, json_schema_extra={"additionalProperties": False}
+    )
+
+
+F = TypeVar("F", bound=Form)
+
+
+def response_format(form: type[Form]) -> dict[str, Any]:
+    """OpenAI's `response_format` for a form."""
+    schema = {"name": form.__name__, "schema": form.model_json_schema(), "strict": True}
+    return {"type": "json_schema", "json_schema": schema}
+
+
+def read_form(form: type[F], answer: str) -> F:
+    """The first JSON value in `answer` that fits the form.
+
+    Words and fences around it, commas before a closing bracket and line ends within texts are passed over. A bare list
+    fits a form of one list. Raises Unreadable, with what is wrong in a sentence.
+    """
+    why = "it holds no JSON." if answer.strip() else "it is empty."
+    for value in _values(answer):
+        try:
+            return form.model_validate(_wrapped(form, value))
+        except ValidationError as error:
+            first = error.errors()[0]
+            at = ".".join(map(str, first["loc"]))
+            why = f"{at}: {first['msg']}." if at else f"{first['msg']}."
+    raise Unreadable(why)
+
+
+def _values(answer: str) -> Iterator[Any]:
+    """The JSON objects and lists in a text, outermost only."""
+    decoder = json.JSONDecoder(strict=False)
+    text, place = _COMMA.sub(r"\1", answer), 0
+    for _ in range(TRIES):
+        if not (found := _BEGINS.search(text, place)):
+            return
+        try:
+            value, place = decoder.raw_decode(text, found.start())
+        except (ValueError, RecursionError):
+            place = found.end()
+            continue
+        yield value
+
+
+def _wrapped(form: type[Form], value: Any) -> Any:
+    fields = form.model_fields
+    return {next(iter(fields)): value} if isinstance(value, list) and len(fields) == 1 else value
