@@ -15,6 +15,7 @@ from app.cli.commands.merging import merging
 from app.cli.commands.serving import serving
 from app.cli.commands.users import users
 from app.cli.data import data
+from app.cli.evaluate import evaluate
 from app.cli.train import train
 
 # Threads that spin while they wait starve the others when cores are few; read once, when torch loads.
@@ -41,3 +42,4 @@ app.add_typer(users, name="users")
 app.add_typer(bench, name="bench")
 app.add_typer(train, name="train")
 app.add_typer(data, name="data")
+app.add_typer(evaluate, name="eval")

@@ -1,0 +1,29 @@
+"""Running `moodline eval` and reading its last line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from app.cli.main import app
+
+Run = Callable[..., tuple[int, str, dict[str, Any]]]
+
+
+@pytest.fixture
+def evaluated(tmp_path: Path, weights_home: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Runs a task: exit status, everything that was printed, and the last line where it is JSON."""
+    monkeypatch.setenv("MOODLINE_HOME", str(weights_home))
+
+    def run(*arguments: object) -> tuple[int, str, dict[str, Any]]:
+        ended = CliRunner().invoke(app, ["eval", *map(str, arguments), "--cache", str(tmp_path / "cache")])
+        lines = ended.stdout.strip().splitlines()
+        last = json.loads(lines[-1]) if ended.exit_code == 0 else {}
+        return ended.exit_code, " ".join(ended.output.replace("│", " ").split()), last
+
+    return run
