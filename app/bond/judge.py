@@ -21,12 +21,11 @@ from app.bond.rules import rules_of
 from app.bond.store import WAITING, hold_bond, replay_bond
 from app.characters.macros import fill_names
 from app.characters.schemas import CharacterFields
-from app.personas.store import who
+from app.personas.store import user_name, who
 from app.services import Services
 from app.sessions.store import Scope
 from app.tables import BondEvent, Character, Message, now
 from models.engine import Engine, EngineError, EngineRefused, ParameterRefused, Sampling
-from models.frame import FRAMES
 from models.scene import Language
 from models.scene import Message as Said
 from models.thoughts import without_thoughts
@@ -186,8 +185,7 @@ async def _exchange(db: AsyncSession, row: BondEvent) -> Exchange | None:
     if reply is None or said is None or not fields.bond.judged:
         return None
     scope = Scope(row.owner, row.user, row.character_id)
-    persona = await who(db, scope, None)
-    user = persona.name if persona else scope.user or FRAMES[fields.language].user
+    user = user_name(await who(db, scope, None), scope.user, fields.language)
     return Exchange(row.id, scope, fields, user, said.text, reply.text)
 
 

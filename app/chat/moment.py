@@ -5,14 +5,14 @@ from __future__ import annotations
 from app.characters.clock import local
 from app.characters.macros import Moment, fill_names
 from app.chat.ask import Ask, Known
+from app.personas.store import user_name
 from app.tables import new_id, now
-from models.frame import FRAMES
 
 
 def moment_of(ask: Ask, known: Known) -> Moment:
     """This turn's moment. A conversation is known by its beginning, which retries, swipes and forks share."""
     character, history = known.character, known.heard.history
-    user = known.who.name if known.who else ask.user or FRAMES[character.language].user
+    user = user_name(known.who, ask.user, character.language)
     moment = now()
     said = {role: [m.content for m in history if m.role == role] for role in ("user", "assistant")}
     return Moment(
@@ -23,7 +23,7 @@ def moment_of(ask: Ask, known: Known) -> Moment:
         turn=new_id(),
         now=local(moment),
         idle=moment - known.last_at if known.last_at else None,
-        texts=_company(ask, character.called)
+        texts=_company(ask, user)
         | {
             "description": fill_names(character.persona, character.called, user),
             "persona": known.who.text if known.who else "",
@@ -37,7 +37,7 @@ def moment_of(ask: Ask, known: Known) -> Moment:
     )
 
 
-def _company(ask: Ask, called: str) -> dict[str, str]:
+def _company(ask: Ask, user: str) -> dict[str, str]:
     """What SillyTavern's macros of groups stand for; elsewhere they are the character's name."""
     if ask.cast is None:
         return {}
@@ -47,5 +47,5 @@ def _company(ask: Ask, called: str) -> dict[str, str]:
         "group": everyone,
         "charifnotgroup": everyone,
         "groupnotmuted": ", ".join(voice.name for voice in voices if not voice.muted),
-        "notchar": ", ".join([*ask.cast.others, ask.user or FRAMES["en"].user]),
+        "notchar": ", ".join([*ask.cast.others, user]),
     }

@@ -44,7 +44,7 @@ async def take(
     `stream` the events are those of `GET /api/turns/{id}/events`, where a client that was cut off resumes.
     In a group members speak one after another: the stream has a `turn` and an `end` for each, the answer `following`.
     """
-    target = await find_target(services, caller, session_id, body.message_id)
+    target = await find_target(services, caller, session_id, body)
     if target.group:
         return await take_round(Stage(services, under_way, request, caller, body, session_id), target)
     place = await admit(services, request, caller, target.user)

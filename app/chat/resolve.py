@@ -18,13 +18,12 @@ from app.groups.hearing import heard_by
 from app.lore.books import books_of
 from app.lore.entry import DEPTH
 from app.lore.kept import read_timers_of
-from app.personas.store import Who, who
+from app.personas.store import Who, user_name, who
 from app.services import Services
 from app.sessions.locate import locate, place_below
 from app.sessions.store import Place, Scope
 from app.sessions.told import Opening
 from app.tables import Character, Line, Memory, Session
-from models.frame import FRAMES
 from retrieval.cache import Stamp
 
 
@@ -70,7 +69,7 @@ async def _place(db: AsyncSession, scope: Scope, ask: Ask, character: CharacterF
 
 
 def _opening(ask: Ask, character: CharacterFields, persona: Who | None) -> Opening:
-    user = persona.name if persona else ask.user or FRAMES[character.language].user
+    user = user_name(persona, ask.user, character.language)
     stages = (stage.greeting for stage in character.stages)
     greetings = (character.greeting, *character.alternate_greetings, *stages)
     return Opening(character.called, user, tuple(filter(None, greetings)))

@@ -100,13 +100,18 @@ class Target:
     group: Character | None = None
 
 
-async def find_target(services: Services, caller: Caller, session_id: str, message_id: str | None) -> Target:
-    """The session and the message of a turn; raises `NotFound` where they aren't the caller's."""
+async def find_target(services: Services, caller: Caller, session_id: str, wish: TurnRequest) -> Target:
+    """The session and the message of a turn.
+
+    Raises:
+        NotFound: they aren't the caller's.
+        BadRequest: the user has no such persona.
+    """
     async with services.db.read() as db:
         session, character = await find_own(db, caller, session_id)
-        wanted = message_id or session.leaf_id
+        wanted = wish.message_id or session.leaf_id
         message = await find_message(db, session, wanted) if wanted else None
-        user, name = speakers(session, character)
+        user, name = await speakers(db, session, character, wish.persona)
     names = {"char": name, "user": user}
     group = character if character.kind == GROUP else None
     return Target(character.slug, session.user, character.document["language"], names, message, group)

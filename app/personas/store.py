@@ -14,6 +14,8 @@ from app.errors import BadRequest, Conflict, NotFound
 from app.personas.schemas import PersonaFields
 from app.sessions.store import Scope
 from app.tables import Persona, now
+from models.frame import FRAMES
+from models.scene import Language
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,11 @@ async def who(db: AsyncSession, scope: Scope, wanted: str | None) -> Who | None:
         return None
     names = ", ".join(repr(row.name) for row in rows) or "none"
     raise BadRequest(f"The user {scope.user!r} has no persona {wanted!r}; there is {names}.", param="moodline.persona")
+
+
+def user_name(persona: Who | None, user: str, language: Language) -> str:
+    """What `{{user}}` stands for: the persona's name, else what the client calls its user, else a word for anyone."""
+    return persona.name if persona else user or FRAMES[language].user
 
 
 async def find_persona(db: AsyncSession, caller: Caller, persona_id: str, *, lock: bool = False) -> Persona:

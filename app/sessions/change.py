@@ -43,7 +43,7 @@ async def edit(
     await db.flush()
     session.leaf_id, session.updated_at = rows[-1].id, now()
     branch = await read_branch(db, rows[-1].id)
-    user, name = speakers(session, character)
+    user, name = await speakers(db, session, character)
     if edited.audience is None:
         await form_missing(db, scope_of(session), branch, {edited.id}, names=(user, name))
     else:

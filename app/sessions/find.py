@@ -12,10 +12,10 @@ from app.bond.store import lock_bond
 from app.characters.schemas import CharacterFields
 from app.errors import NotFound
 from app.etag import check_revision
+from app.personas.store import user_name, who
 from app.sessions.settle import parties
 from app.sessions.store import Scope
 from app.tables import Character, Message, Session
-from models.frame import FRAMES
 
 
 async def find_own(
@@ -82,7 +82,14 @@ def scope_of(session: Session) -> Scope:
     return Scope(session.owner, session.user, session.character_id)
 
 
-def speakers(session: Session, character: Character) -> tuple[str, str]:
-    """The names of the two who talk: the user's and the character's."""
+async def speakers(
+    db: AsyncSession, session: Session, character: Character, persona: str | None = None
+) -> tuple[str, str]:
+    """What the two who talk are called: the user, as `persona` or by default, and the character.
+
+    Raises:
+        BadRequest: the user has no such persona.
+    """
     fields = CharacterFields.model_validate(character.document)
-    return session.user or FRAMES[fields.language].user, fields.name
+    found = await who(db, scope_of(session), persona)
+    return user_name(found, session.user, fields.language), fields.called

@@ -15,10 +15,9 @@ from app.errors import Unprocessable
 from app.groups.remember import mark
 from app.groups.spoken import Spoken
 from app.groups.store import GROUP, cast_of
-from app.personas.store import who
+from app.personas.store import user_name, who
 from app.sessions.store import Scope, child
 from app.tables import Character, Message, new_id, now
-from models.frame import FRAMES
 from models.scene import Message as Said
 
 
@@ -59,8 +58,7 @@ async def _greeting(db: AsyncSession, scope: Scope, character: CharacterFields, 
     if number >= len(greetings):
         has = f"{len(greetings)} greetings; choose 0 to {len(greetings) - 1}" if any(greetings) else "no greeting"
         raise Unprocessable(f"{character.name} has {has}.", param="greeting")
-    persona = await who(db, scope, None)
-    user = persona.name if persona else scope.user or FRAMES[character.language].user
+    user = user_name(await who(db, scope, None), scope.user, character.language)
     # A greeting is written down as it was said; another new conversation may be greeted otherwise.
     once = new_id()
     moment = Moment(character.called, user, character.language, chat=once, turn=once, now=local(now()))

@@ -26,7 +26,7 @@ async def take_out(db: AsyncSession, session: Session, character: Character) -> 
     query = select(Message).where(Message.session_id == session.id)
     rows = list(await db.scalars(query.order_by(Message.depth, Message.created_at, Message.id)))
     happened = await _happened(db, session)
-    kept = await read_kept(db, rows, speakers(session, character))
+    kept = await read_kept(db, rows, await speakers(db, session, character))
     return Archive(
         messages=tuple(_told(row, happened.pop(original(row), []), kept.get(row.id)) for row in rows),
         leaf=session.leaf_id,
@@ -63,7 +63,7 @@ async def bring_in(db: AsyncSession, scope: Scope, character: Character, archive
     await db.flush()
     for told in archive.messages:
         db.add_all(_event(scope, original(rows[told.key]), one, present) for one in told.happened)
-    names = speakers(session, character)
+    names = await speakers(db, session, character)
     kept = kept_of(archive, rows)
     forgotten = {pair for pair, memory in kept.items() if memory.forgotten}
     fresh = {row.id for row in rows.values()}

@@ -50,7 +50,8 @@ async def export(
     async with services.db.read() as db:
         session, character = await find_own(db, caller, session_id)
         taken = await take_out(db, session, character)
-    lines = archive.write(taken) if file_format == "jsonl" else sillytavern.write(taken, speakers(session, character))
+        names = await speakers(db, session, character)
+    lines = archive.write(taken) if file_format == "jsonl" else sillytavern.write(taken, names)
     name = f"{character.slug}-{session.id}{'' if file_format == 'jsonl' else '.sillytavern'}.jsonl"
     headers = {"Content-Disposition": f'attachment; filename="{name}"', "ETag": etag(session.revision)}
     return Response(await run_sync("".join, lines), media_type="application/jsonl", headers=headers)

@@ -113,3 +113,28 @@ async def test_a_user_of_whom_only_a_persona_is_kept_is_known_exported_and_forgo
     assert '"kind": "persona"' in (await client.get("/api/users/export?user=u1")).text
     assert (await client.delete("/api/users?user=u1")).json()["removed"] == {"personas": 1}
     assert (await client.get("/api/personas?user=u1")).json()["items"] == []
+
+
+async def test_what_is_edited_exported_and_drafted_calls_the_two_by_the_names_they_talk_under(
+    client: httpx.AsyncClient, mira: dict[str, Any], talk: Fixture, engine: ScriptedEngine
+) -> None:
+    await client.post("/api/characters", json=mira | {"slug": "mimi", "nickname": "Mimi"})
+    await add(client, **ANA)
+    await add(client, name="Nemo", default=False)
+    session = (await talk("mimi", "Hello.", user="u1")).headers["x-session-id"]
+    found = await client.get(f"/api/sessions/{session}")
+    said = next(message for message in found.json()["branch"] if message["role"] == "user")
+    place, etag = f"/api/sessions/{session}", {"If-Match": found.headers["etag"]}
+    edit = {"text": "Good evening.", "following": "keep"}
+    edited = await client.patch(f"{place}/messages/{said['id']}", json=edit, headers=etag)
+    assert edited.status_code in (200, 201), edited.text
+    memories = (await client.get("/api/memories", params={"user": "u1", "character": "mimi"})).json()["items"]
+    assert "Ana: Good evening.\nMimi: Aye." in [memory["text"] for memory in memories]
+    chat = (await client.get(f"{place}/export?format=sillytavern")).text
+    assert '"user_name":"Ana"' in chat.replace(": ", ":")
+    assert '"character_name":"Mimi"' in chat.replace(": ", ":")
+    engine.replies.extend(["Is it late?", "Is it early?"])
+    for wish, name in (({}, "Ana"), ({"persona": "Nemo"}, "Nemo")):
+        await client.post(f"{place}/turns", json={"mode": "impersonate", **wish})
+        assert f"Write what {name} says next" in engine.asked[-1].messages[-1].content
+        assert "you are not Mimi" in engine.asked[-1].messages[-1].content
