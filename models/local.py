@@ -29,7 +29,7 @@ from models.sampler import Sampler, check_sampling
 from models.scene import Message
 from models.taste import Taste, taste_of
 from models.template import ChatTemplate
-from models.tools import CallReader, grammar, in_words, offered, optional, words
+from models.tools import CallReader, ending, grammar, in_words, offered, optional, words
 from models.unsaid import WIDE, Unsaid
 from models.vocabulary import Constraint, Vocabulary
 from models.weights import NAME, checkpoint
@@ -172,7 +172,7 @@ class LocalEngine:
         stream = _generate(batcher, generation, events)
         async with aclosing(_read_calls(stream, functions) if functions else stream) as spoken:
             async for event in spoken:
-                yield event
+                yield ending(sampling.tools, event) if isinstance(event, Finish) else event
 
     def _ready(self) -> tuple[_Checkpoint, Batcher]:
         if not self._checkpoint or not self._batcher:

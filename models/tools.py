@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import uuid4
 
@@ -61,6 +61,12 @@ def offered(tools: Tools | None, messages: Sequence[Message]) -> list[Mapping[st
 def optional(tools: Tools | None) -> bool:
     """Whether words will do as well as a call."""
     return tools is not None and tools.choice == "auto"
+
+
+def ending(tools: Tools | None, finish: Finish) -> Finish:
+    """How a reply has ended, in OpenAI's words: a call of the function that the request named ends with `stop`."""
+    named = tools is not None and not isinstance(tools.choice, str)
+    return replace(finish, reason="stop") if named and finish.reason == "tool_calls" else finish
 
 
 def grammar(functions: Sequence[Mapping[str, Any]], otherwise: str = "") -> str:

@@ -45,6 +45,7 @@ from models.scene import Message
 from models.sse import EventTooLong, ServerSentEvent, read_events
 from models.thoughts import opened_by
 from models.token_count import TokenCounts, estimate_tokens
+from models.tools import ending
 
 T = TypeVar("T")
 log = logging.getLogger("moodline")
@@ -204,7 +205,7 @@ class UpstreamEngine:
                 raise reply.failure("the stream ended in the middle of the reply")
         if rest := reply.flush():
             yield rest
-        yield _finish(reply, messages)
+        yield ending(sampling.tools, _finish(reply, messages))
 
     def _open(self) -> None:
         self._client = self._client or httpx.AsyncClient(

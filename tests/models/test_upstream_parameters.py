@@ -117,6 +117,13 @@ async def test_calls_come_back_in_parts(engine: UpstreamEngine, peer: Peer) -> N
     assert finish.reason == "tool_calls"
 
 
+async def test_a_call_that_was_asked_for_by_name_ends_with_stop(engine: UpstreamEngine, peer: Peer) -> None:
+    peer.chunks = called({"index": 0, "id": "c1", "function": {"name": "weather", "arguments": "{}"}})
+    *_, finish = await say(engine, tools=Tools((WEATHER,), NAMED))
+    assert isinstance(finish, Finish)
+    assert finish.reason == "stop"
+
+
 async def test_log_probabilities_come_before_the_text_they_are_of(engine: UpstreamEngine, peer: Peer) -> None:
     top = [{"token": "Aye", "logprob": -0.1, "bytes": [65, 121, 101]}, {"token": "No", "logprob": -3, "bytes": None}]
     entries = [{"token": "Aye", "logprob": -0.1, "bytes": [65, 121, 101], "top_logprobs": top}, {"token": "?"}]

@@ -8,7 +8,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from models.engine import CallPart, Event, ParameterRefused, Tools
+from models.engine import CallPart, Event, Finish, ParameterRefused, Tools
 from models.scene import Message
 from models.tools import Call, Calling, Result
 from models.vllm import VllmEngine
@@ -97,6 +97,9 @@ async def test_a_function_that_must_be_called_is_called_with_arguments_of_its_sc
     assert name == "get_weather"
     jsonschema.validate(json.loads(arguments), WEATHER["parameters"])
     assert not any(isinstance(event, str) for event in heard)
+    finish = heard[-1]
+    assert isinstance(finish, Finish)
+    assert finish.reason == ("tool_calls" if choice == "required" else "stop")
 
 
 async def test_whether_to_call_is_left_to_the_model(vllm: VllmEngine) -> None:
