@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 from anyio.to_thread import run_sync
-from sqlalchemy import ColumnElement, Row, and_, func, or_, select
+from sqlalchemy import ColumnElement, and_, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.chat.ask import Ask, Feeling, Known, Recalled
@@ -67,7 +67,9 @@ async def recall(services: Services, ask: Ask, known: Known, feeling: Feeling, o
     kept = [memory_rows[ranked.id] for ranked in memories if ranked.kept]
     return Recalled(
         strategy=strategy,
-        lines=tuple(_line_text(line_rows[ranked.id], known.character.language) for ranked in lines if ranked.kept),
+        lines=tuple(
+            line_text(line_rows[ranked.id].dialogue, known.character.language) for ranked in lines if ranked.kept
+        ),
         memories=tuple(f"({row.created_at:%Y-%m-%d}) {row.text}" for row in kept),
         memory_ids=tuple(row.id for row in kept),
         considered_lines=tuple(_told(r, key=line_rows[r.id].key, answer=line_rows[r.id].answer) for r in lines),
@@ -208,9 +210,10 @@ def _left_out(found: Found, ranked: int) -> list[Ranked]:
     ]
 
 
-def _line_text(line: Row[Any], language: Language) -> str:
+def line_text(dialogue: Iterable[Sequence[str]], language: Language) -> str:
+    """A past line, [speaker, text] pairs, as a prompt has it."""
     colon = "：" if language == "zh" else ": "
-    return "\n".join(f"{speaker}{colon}{text}" for speaker, text in line.dialogue)
+    return "\n".join(f"{speaker}{colon}{text}" for speaker, text in dialogue)
 
 
 def _told(ranked: Ranked, **texts: str) -> dict[str, Any]:

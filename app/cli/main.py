@@ -7,6 +7,7 @@ import os
 import typer
 
 from app.cli.bench import bench
+from app.cli.builders import builders
 from app.cli.commands.adapters import adapters
 from app.cli.commands.characters import characters, lines
 from app.cli.commands.keeping import keeping
@@ -41,5 +42,6 @@ app.add_typer(adapters, name="adapters")
 app.add_typer(users, name="users")
 app.add_typer(bench, name="bench")
 app.add_typer(train, name="train")
+data.add_typer(builders)
 app.add_typer(data, name="data")
 app.add_typer(evaluate, name="eval")

@@ -14,7 +14,7 @@ from itertools import groupby
 from models.data.script import Line, Script, Staged, without_actions
 from models.data.talk import language_of
 from models.example import Example
-from models.scene import Language, Message, Scene
+from models.scene import Language, Lore, Message, Scene
 
 MIND: Mapping[Language, str] = {"zh": "你此刻心里想的：{text}", "en": "What moves you now: {text}"}
 
@@ -62,6 +62,7 @@ def pairs(script: Script, role: str, cut: Cut | None = None, persona: str = "", 
             style=style,
             scenario=staged.place,
             passing=MIND[language].format(text=mind) if mind else "",
+            lore=_others(staged, role, language),
         )
         for place in range(1, len(turns)):
             if turns[place].speaker == role:
@@ -73,6 +74,15 @@ def unanswered(script: Script, role: str) -> int:
     """How many scenes `role` begins, so that its first words answer nothing and are in no pair."""
     first = (next((line.speaker for line in scene.lines if line.speaker), "") for scene in script.scenes)
     return sum(speaker == role for speaker in first)
+
+
+def _others(staged: Staged, role: str, language: Language) -> tuple[Lore, ...]:
+    """Who else speaks in a scene, as far as it is known."""
+    here = {line.speaker for line in staged.lines} - {role}
+    colon = "：" if language == "zh" else ": "
+    return tuple(
+        Lore(name + colon + text, constant=True) for name, text in staged.people.items() if name in here and text
+    )
 
 
 def _turns(staged: Staged, role: str, cut: Cut, language: Language) -> list[Turn]:

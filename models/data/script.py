@@ -42,12 +42,13 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Staged:
-    """One scene. `minds` says what moves each of the people in it, which nobody else knows."""
+    """One scene. `minds` says what moves each of the people in it, which nobody else knows; `people`, who they are."""
 
     title: str
     lines: tuple[Line, ...]
     place: str = ""
     minds: Mapping[str, str] = field(default_factory=dict)
+    people: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +199,7 @@ def _coser(book: Row) -> Script:
     scenes = []
     for number, plot in enumerate(book.objects("plots")):
         inner = Row(book.path, book.line, plot)
+        about = {str(one.get("name")): str(one.get("description") or "") for one in inner.objects("key_characters")}
         for place, talk in enumerate(inner.objects("conversation")):
             row = Row(book.path, book.line, talk)
             said = [Row(book.path, book.line, item) for item in row.objects("dialogues")]
@@ -207,7 +209,7 @@ def _coser(book: Row) -> Script:
                 for person in row.objects("key_characters")
             }
             title = f"{number}-{place}"
-            scenes.append(Staged(title, tuple(lines), row.text("scenario", empty=True), minds))
+            scenes.append(Staged(title, tuple(lines), row.text("scenario", empty=True), minds, about))
     people = book.fields.get("character_datasets")
     known = people if isinstance(people, dict) else {}
     personas = {
