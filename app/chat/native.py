@@ -20,7 +20,8 @@ from app.chat.turns import EVENTS, told
 from app.chat.under_way import UnderWayDep
 from app.chat.wish import TurnRequest, find_target, read_wish
 from app.connected import while_connected
-from app.groups.native import Stage, take_round
+from app.groups.native import take_round
+from app.groups.stage import Stage
 from app.keyed import SCOPE
 from app.services import ServicesDep
 
@@ -46,7 +47,8 @@ async def take(
     """
     target = await find_target(services, caller, session_id, body)
     if target.group:
-        return await take_round(Stage(services, under_way, request, caller, body, session_id), target)
+        stage = Stage(services, under_way, request, caller, body.mode, body.on_disconnect)
+        return await take_round(stage, body, session_id, target)
     place = await admit(services, request, caller, target.user)
     with place.leave as leave:
         ask = read_wish(body, caller, services, session_id, target)

@@ -119,6 +119,7 @@ class Extensions(BaseModel):
     trace: bool | None = None
     on_disconnect: OnDisconnect | None = None
     task: bool | None = None
+    speakers: Annotated[str, StringConstraints(max_length=5_000), STORABLE] | None = None
 
 
 User = Annotated[str, StringConstraints(max_length=200), STORABLE]

@@ -113,7 +113,9 @@ async def _grow(db: AsyncSession, turn: Turn, session: Session, speeches: Sequen
         for row, message in zip(fresh, turn.known.place.history[turn.known.place.stored :], strict=True):
             mark(turn.ask.cast, row, message)
     said = fresh[-1] if fresh else await db.get_one(Stored, turn.known.place.ids[-1])
-    if said.emotion is None and said.role == "user" and said.text == turn.feeling.said_text:
+    # In a group the last thing that was said may be another member's, or one that the speaker has not heard.
+    heard = turn.known.heard.history[-1].content == turn.known.place.history[-1].content
+    if said.emotion is None and said.role == "user" and heard:
         said.emotion = turn.feeling.emotion
     answers: list[Stored] = []
     for speech in speeches:

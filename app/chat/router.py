@@ -10,7 +10,7 @@ from fastapi import APIRouter, Header, Request
 from fastapi.responses import JSONResponse, Response
 
 from app.auth import Caller, CallerDep
-from app.characters.store import find, visible
+from app.characters.store import visible
 from app.chat.admit import admit, charge, until_said
 from app.chat.answer import Answer, completion
 from app.chat.ask import Ask, Mode, Turn
@@ -30,7 +30,12 @@ from app.chat.trace import summary
 from app.chat.turn import prepare, take_turn
 from app.chat.under_way import UnderWayDep
 from app.connected import while_connected
-from app.errors import NotFound
+from app.errors import BadRequest, NotFound
+from app.groups.door import answer_in_group
+from app.groups.stage import Stage
+from app.groups.store import PREFIX as GROUPS
+from app.groups.store import find_party
+from app.groups.store import visible as groups_of
 from app.keyed import SCOPE
 from app.services import Services, ServicesDep
 from app.tables import Character
@@ -48,15 +53,19 @@ async def complete(
     under_way: UnderWayDep,
     x_session_id: Annotated[str | None, Header(description="The session to continue.", max_length=64)] = None,
 ) -> Response:
-    """Talk with a character (`char/<slug>`), or with the bare language model.
+    """Talk with a character (`char/<slug>`), a group of them (`group/<slug>`), or with the bare language model.
 
     Every field of `moodline` can also come as a header, `X-Moodline-Strategy` and so on, and `user` as
     `X-Moodline-User`; the body's fields win.
     """
     check_request(body, services.engine)
     body = with_headers(body, request.headers)
-    turn, answer = await _begin(body, request, caller, services, x_session_id)
     call = request.scope.get(SCOPE)
+    if body.model.startswith(GROUPS) and not is_task(body):
+        stage = Stage(services, under_way, request, caller, "say", body.moodline.on_disconnect)
+        answer = await _in_group(stage, body, x_session_id)
+        return await _respond(body, request, replace(answer, broke=call.broke.set) if call else answer)
+    turn, answer = await _begin(body, request, caller, services, x_session_id)
     if turn:
         stateful = turn.ask.session_id is not None
         gone = leave_of(services, body.moodline.on_disconnect, stateful=stateful, keyed=call is not None)
@@ -69,11 +78,13 @@ async def complete(
 
 @router.get("/models", response_model=ModelList)
 async def list_models(caller: CallerDep, services: ServicesDep) -> dict[str, Any]:
-    """The characters the caller can talk with, then the bare language model."""
+    """The characters and groups the caller can talk with, then the bare language model."""
     async with services.db.read() as db:
         rows = await db.scalars(visible(caller).order_by(Character.slug))
         characters = [_model(PREFIX + row.slug, int(row.created_at.timestamp())) for row in rows]
-    return {"object": "list", "data": [*characters, _model(services.engine.name, 0)]}
+        rows = await db.scalars(groups_of(caller).order_by(Character.slug))
+        groups = [_model(row.slug, int(row.created_at.timestamp())) for row in rows]
+    return {"object": "list", "data": [*characters, *groups, _model(services.engine.name, 0)]}
 
 
 @router.get("/models/{name:path}", response_model=ModelOut)
@@ -81,7 +92,7 @@ async def read_model(name: str, caller: CallerDep, services: ServicesDep) -> dic
     """One of them."""
     if name == services.engine.name:
         return _model(name, 0)
-    row = await _find_character(services, caller, name)
+    row = await _find_party(services, caller, name)
     return _model(name, int(row.created_at.timestamp()))
 
 
@@ -92,6 +103,8 @@ async def _begin(
     place = await admit(services, request, caller, body.user or "", body.n or 1)
     with place.leave as leave:
         if body.model.startswith(PREFIX) and not is_task(body):
+            if body.moodline.speakers:
+                raise BadRequest("`speakers` is for groups.", param="moodline.speakers")
             ask = read_ask(body, caller, services, body.model.removeprefix(PREFIX), session_id)
             turn = await _prepare(services, ask, place.waited)
             answer = _in_character(services, body, turn)
@@ -116,12 +129,12 @@ async def _respond(body: ChatRequest, request: Request, answer: Answer) -> Respo
     return JSONResponse(completion(answer, pieces), headers=answer.headers)
 
 
-async def _find_character(services: Services, caller: Caller, name: str) -> Character:
-    if not name.startswith(PREFIX):
+async def _find_party(services: Services, caller: Caller, name: str) -> Character:
+    if not name.startswith((PREFIX, GROUPS)):
         raise _unknown_model(name)
     async with services.db.read() as db:
         try:
-            return await find(db, caller, name.removeprefix(PREFIX))
+            return await find_party(db, caller, name.removeprefix(PREFIX))
         except NotFound:
             raise _unknown_model(name) from None
 
@@ -148,6 +161,13 @@ async def _prepare(services: Services, ask: Ask, waited: float) -> Turn:
         raise _unknown_model(PREFIX + ask.slug) if error.code == "character_not_found" else error from None
 
 
+async def _in_group(stage: Stage, body: ChatRequest, session_id: str | None) -> Answer:
+    try:
+        return await answer_in_group(stage, body, session_id)
+    except NotFound as error:
+        raise _unknown_model(body.model) if error.code == "group_not_found" else error from None
+
+
 def _mode(turn: Turn) -> Mode:
     """What a request that only sends its history is about."""
     if turn.ask.begun:
@@ -158,7 +178,7 @@ def _mode(turn: Turn) -> Mode:
 async def _bare(services: Services, body: ChatRequest, caller: Caller) -> Answer:
     """The language model itself, without a character, also for a task that a character was asked for."""
     if body.model != services.engine.name:
-        await _find_character(services, caller, body.model)
+        await _find_party(services, caller, body.model)
     await services.engine.check()
     speeches = [Speech() for _ in range(body.n or 1)]
     messages = read_messages(body)

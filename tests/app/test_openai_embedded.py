@@ -199,3 +199,29 @@ async def test_a_crowd_of_every_kind_is_served_at_once(official: openai.AsyncOpe
     if formed.choices[0].finish_reason == "stop":
         json.loads(formed.choices[0].message.content or "")
     assert len(choices.choices) == 4
+
+
+async def test_a_group_answers_line_by_line_and_is_found_again_by_the_whole_talk(
+    official: openai.AsyncOpenAI, address: str
+) -> None:
+    async with httpx.AsyncClient(base_url=address) as http:
+        (
+            await http.post("/api/characters", json={"slug": "bob", "name": "Bob", "persona": "A miller."})
+        ).raise_for_status()
+        members = [{"character": "mira"}, {"character": "bob"}]
+        group = {"slug": "quay", "name": "Quay", "order": "list", "members": members}
+        (await http.post("/api/groups", json=group)).raise_for_status()
+        talk: Any = [*ASKED]
+        sessions = set()
+        for asked in ("And you, Bob?", ""):
+            heard = await official.chat.completions.with_raw_response.create(
+                model="group/quay", messages=talk, user="ana", max_tokens=12, temperature=0
+            )
+            reply = heard.parse().choices[0].message.content or ""
+            assert reply.startswith("Mira: ")
+            assert "\n\nBob: " in reply
+            sessions.add(heard.headers["x-session-id"])
+            talk += [{"role": "assistant", "content": reply}, {"role": "user", "content": asked}]
+        shown = (await http.get(f"/api/sessions/{sessions.pop()}")).json()["branch"]
+    assert [message["speaker"] for message in shown] == [None, "mira", "bob", None, "mira", "bob"]
+    assert not sessions
