@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-import socket
 import sqlite3
 import tempfile
 from collections.abc import AsyncIterator, Iterator
@@ -33,7 +32,7 @@ from models.scripted import ScriptedEngine
 from models.vllm import VllmEngine
 from models.vllm_process import Launch
 from models.weights import checkpoint
-from tests.peer import Peer, serve_peer
+from tests.peer import Peer, listening, serve_peer
 from tests.schedule import pytest_collection_modifyitems, pytest_xdist_make_scheduler
 
 __all__ = ["pytest_collection_modifyitems", "pytest_xdist_make_scheduler"]
@@ -229,8 +228,7 @@ async def peer() -> AsyncIterator[Peer]:
 @pytest.fixture
 async def address(services: Services) -> AsyncIterator[str]:
     """The app behind a real socket, served by uvicorn."""
-    listener = socket.socket()
-    listener.bind(("127.0.0.1", 0))
+    listener = listening()
     app = create_app(services)
     server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="off", http=Front))
     task = asyncio.create_task(server.serve(sockets=[listener]))

@@ -121,13 +121,21 @@ class Peer:
         await send({"type": "http.response.body", "body": b""})
 
 
+def listening(port: int = 0) -> socket.socket:
+    """A socket of this machine alone, at `port` or a free one, for a server of asyncio's."""
+    # asyncio turns Nagle's algorithm off where a socket names its protocol, as those that it makes itself do. Else each
+    # answer over a connection that is kept waits 40 ms for the client's acknowledgement of its head.
+    listener = socket.socket(proto=socket.IPPROTO_TCP)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind(("127.0.0.1", port))
+    return listener
+
+
 @asynccontextmanager
 async def serve_peer(port: int = 0) -> AsyncIterator[Peer]:
     """A peer behind a real socket, at `port` or a free one."""
     app = Peer()
-    listener = socket.socket()
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.bind(("127.0.0.1", port))
+    listener = listening(port)
     config = uvicorn.Config(app, log_config=None, lifespan="off", timeout_graceful_shutdown=1)  # type: ignore[arg-type]
     server = uvicorn.Server(config)
     task = asyncio.create_task(server.serve(sockets=[listener]))

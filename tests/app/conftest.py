@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import replace
@@ -23,6 +22,7 @@ from app.services import Services, build
 from app.settings import Settings
 from app.tables import Base
 from models.scripted import ScriptedEngine
+from tests.peer import listening
 
 # Threads of the encoder that spin while they wait make a busy machine a hundred times slower.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
@@ -105,8 +105,7 @@ def running() -> Running:
 @asynccontextmanager
 async def _running(services: Services, seconds: int = 60) -> AsyncIterator[tuple[httpx.AsyncClient, Server]]:
     """A whole server on a real socket, with its lifespan, as `moodline serve` runs it."""
-    listener = socket.socket()
-    listener.bind(("127.0.0.1", 0))
+    listener = listening()
     port = listener.getsockname()[1]
     app = create_app(services)
     config = uvicorn.Config(app, log_config=None, lifespan="off", timeout_graceful_shutdown=seconds, access_log=False)

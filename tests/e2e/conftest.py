@@ -124,6 +124,7 @@ class Peer(BaseHTTPRequestHandler):
     """An OpenAI-compatible upstream that repeats what it was told, slowly."""
 
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # its pieces are sent when they are due
 
     def log_message(self, *_told: Any) -> None:
         """Silent."""
