@@ -18,7 +18,10 @@ def persona_of(given: str, role: str) -> str:
     text = file.read_text("utf-8-sig").strip()
     if file.suffix.lower() != ".json":
         return text
-    cards = json.loads(text)
+    try:
+        cards = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{given}, line {error.lineno}: {error.msg}; expected an object of cards by name.") from None
     if not isinstance(cards, dict) or role not in cards:
         names = ", ".join(list(cards)[:12]) if isinstance(cards, dict) else "none"
         raise ValueError(f"{given} has no card of {role!r}; it has {names}.")

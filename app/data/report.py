@@ -18,6 +18,8 @@ from models.example import Example, read_examples
 from models.token_count import estimate_tokens
 
 ESTIMATE, PACKAGED = "estimate", "packaged"
+SHOWN_ROLES = 12
+"""Roles that are told one by one; `--json` has them all."""
 
 
 def tell(files: Sequence[Path], tokenizer: str, as_json: bool) -> None:
@@ -108,7 +110,9 @@ def _rows(one: Report) -> Iterator[tuple[str, str]]:
     yield "rows", f"{one.rows:,}: {one.pairs:,} pairs, {one.unwanted:,} with an unwanted reply alone"
     yield "learnt", f"the whole talk in {one.learn_talk:,}, the reply alone in {one.rows - one.learn_talk:,}"
     yield "languages", _counts(one.languages)
-    yield "roles", _counts(one.roles)
+    yield "roles", f"{len(one.roles):,}"
+    for name, role in list(one.roles.items())[:SHOWN_ROLES]:
+        yield f"  {name}", f"{role.rows:,} rows of {role.groups:,} groups, replies of {role.reply.mean:,.1f} tokens"
     yield "sources", _counts(one.sources)
     yield "groups", f"{one.groups:,}"
     yield "turns", _lengths(one.turns, limits=False)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from models.data import alpaca, sharegpt
+from models.data import alpaca, messages, sharegpt
 from models.data.alpaca import As
 from models.data.rows import Row, read_text
 from models.data.talk import Talk
@@ -19,13 +19,20 @@ _SENSES = ("images", "videos", "audios")
 _KNOWN = {"file_name", "formatting", "ranking", "columns", "tags", "split", "subset", "folder", "num_samples"}
 
 
+_COLUMNS: Mapping[str, Mapping[str, str]] = {
+    "alpaca": alpaca.COLUMNS,
+    "sharegpt": sharegpt.COLUMNS,
+    "openai": {name: name for name in ("messages", "tools", "chosen", "rejected")},
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Dataset:
     """One entry: the files, and how their rows are read."""
 
     name: str
     files: tuple[Path, ...]
-    formatting: Literal["alpaca", "sharegpt"]
+    formatting: Literal["alpaca", "sharegpt", "openai"]
     columns: Mapping[str, str]
     tags: Mapping[str, str]
 
@@ -33,6 +40,9 @@ class Dataset:
         """The talk of a row. Raises BadRow."""
         if self.formatting == "alpaca":
             return alpaca.read(row, self.columns)
+        if self.formatting == "openai":
+            own = {name: row.fields[column] for name, column in self.columns.items() if column in row.fields}
+            return messages.read(Row(row.path, row.line, own))
         return sharegpt.read(row, self.columns, self.tags)
 
 
@@ -90,14 +100,14 @@ def _dataset(path: Path, name: str, entry: Any) -> Dataset:
     if unknown := sorted(set(entry) - _KNOWN - set(_ELSEWHERE)):
         raise wrong(f"unknown fields {', '.join(unknown)}.")
     formatting = entry.get("formatting", "alpaca")
-    if formatting not in ("alpaca", "sharegpt"):
-        raise wrong(f"formatting is {formatting!r}; expected alpaca or sharegpt.")
+    if formatting not in _COLUMNS:
+        raise wrong(f"formatting is {formatting!r}; expected one of {', '.join(_COLUMNS)}.")
     columns, tags = entry.get("columns") or {}, entry.get("tags") or {}
     if not all(isinstance(value, str) for part in (columns, tags) for value in part.values()):
         raise wrong("columns and tags must be texts.")
     if senses := [sense for sense in _SENSES if sense in columns]:
         raise wrong(f"it has {', '.join(senses)}, which can't be learnt from here.")
-    own = alpaca.COLUMNS if formatting == "alpaca" else sharegpt.COLUMNS
+    own = _COLUMNS[formatting]
     if unknown := sorted([*(set(columns) - set(own)), *(set(tags) - set(sharegpt.TAGS))]):
         raise wrong(f"unknown columns or tags {', '.join(unknown)}.")
     file = path.parent / entry["file_name"]

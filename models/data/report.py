@@ -28,6 +28,15 @@ class Lengths:
 
 
 @dataclass(frozen=True, slots=True)
+class Role:
+    """What one role has: rows, the groups they are of, and the tokens of its replies."""
+
+    rows: int
+    groups: int
+    reply: Lengths
+
+
+@dataclass(frozen=True, slots=True)
 class Fault:
     """How many rows have it, and the first of them."""
 
@@ -44,7 +53,7 @@ class Report:
     unwanted: int
     learn_talk: int
     languages: dict[str, int]
-    roles: dict[str, int]
+    roles: dict[str, Role]
     groups: int
     sources: dict[str, int]
     turns: Lengths
@@ -76,7 +85,7 @@ def report(examples: Sequence[Example], count: Callable[[str], int], tokenizer: 
         unwanted=sum(not one.reply for one in examples),
         learn_talk=sum(one.learn == "talk" for one in examples),
         languages=_counted(one.scene.language for one in examples),
-        roles=_counted(one.scene.character for one in examples),
+        roles=_roles(examples, replies),
         groups=len({one.group for one in examples if one.group}) + sum(not one.group for one in examples),
         sources=_counted(one.source or "?" for one in examples),
         turns=lengths([len(one.scene.history) + 1 for one in examples]),
@@ -118,6 +127,18 @@ def _tokens(examples: Sequence[Example], count: Callable[[str], int]) -> tuple[l
         prompts.append(prompt.tokens)
         replies.append(MESSAGE_TOKENS + max(count(example.reply), count(example.rejected)))
     return prompts, replies
+
+
+def _roles(examples: Sequence[Example], replies: Sequence[int]) -> dict[str, Role]:
+    """Each role's numbers, those with the most rows first."""
+    own: dict[str, list[int]] = {}
+    groups: dict[str, set[str]] = {}
+    for row, (example, tokens) in enumerate(zip(examples, replies, strict=True)):
+        name = example.scene.character
+        own.setdefault(name, []).append(tokens)
+        groups.setdefault(name, set()).add(example.group or f"row {row}")
+    most = sorted(own, key=lambda name: -len(own[name]))
+    return {name: Role(len(own[name]), len(groups[name]), lengths(own[name])) for name in most}
 
 
 def _counted(values: Iterable[str]) -> dict[str, int]:

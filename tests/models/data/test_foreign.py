@@ -250,6 +250,7 @@ def test_a_dataset_info_names_files_columns_and_tags(tmp_path: Path):
             "ranking": True,
             "columns": {"prompt": "q", "chosen": "+", "rejected": "-"},
         },
+        "calls": {"file_name": "calls.jsonl", "formatting": "openai", "columns": {"messages": "said"}},
         "far": {"hf_hub_url": "someone/something"},
     }
     (tmp_path / "dataset_info.json").write_text(json.dumps(info), "utf-8")
@@ -261,6 +262,10 @@ def test_a_dataset_info_names_files_columns_and_tags(tmp_path: Path):
     assert detect(path) == "dataset_info"
     (talk,) = read_foreign(path, "dataset_info", dataset="talk", character="Ana")
     assert (talk.scene.rules, talk.scene.history[0].content, talk.reply) == ("S", "Who?", "Me.")
+    said = [{"role": "user", "content": "Who?"}, {"role": "assistant", "content": "Me."}]
+    (tmp_path / "calls.jsonl").write_text(json.dumps({"said": said}), "utf-8")
+    (call,) = read_foreign(path, "dataset_info", dataset="calls")
+    assert call.reply == "Me."
     (pair,) = read_foreign(path, "dataset_info", dataset="pairs")
     assert (pair.reply, pair.rejected, pair.learn) == ("Me.", "An AI.", "reply")
     with pytest.raises(BadRow, match="download them"):

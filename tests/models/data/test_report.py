@@ -118,7 +118,9 @@ def test_a_report_counts_what_is_there():
     found = report(rows, len, "letters")
 
     assert (found.rows, found.pairs, found.unwanted, found.learn_talk, found.groups) == (4, 1, 1, 2, 3)
-    assert (found.languages, found.roles) == ({"en": 2, "zh": 2}, {"Ana": 2, "Bo": 2})
+    assert found.languages == {"en": 2, "zh": 2}
+    assert {name: (role.rows, role.groups) for name, role in found.roles.items()} == {"Ana": (2, 1), "Bo": (2, 2)}
+    assert found.roles["Ana"].reply.mean == len(LONG) + 8
     assert (found.exact.count, found.shown.count, found.equal_pairs.count) == (1, 1, 1)
     assert (found.exact.first, found.shown.first) == (("row 2 = row 1",), ("row 1 in lines",))
     assert (found.same_id.first, found.with_lines, found.tokenizer) == (("x",), 1, "letters")
