@@ -35,6 +35,7 @@ class Ask:
 
     `client_system` is what the client instructed before the talk, `client_late` what it did in it or after it.
     `calls` are calls of tools that followed, with their results; they go after the prompt and are stored nowhere.
+    `limited`: the caller named how long the reply may be.
     `begun` is what the reply to the last message already begins with; only what comes after it is told, all is stored.
     `below` is the stored message that `messages` follow; without it their place in the tree is looked for. `as_user`:
     the language model speaks as the user.
@@ -66,6 +67,7 @@ class Ask:
     as_user: bool = False
     cast: Cast | None = None
     place: Place | None = None
+    limited: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,6 +57,7 @@ def read_ask(body: ChatRequest, caller: Caller, services: Services, slug: str, s
         persona=extensions.persona,
         calls=exchange_under_way(body.messages),
         begun=begun,
+        limited=body.reply_tokens is not None,
     )
 
 

@@ -20,6 +20,8 @@ from models.speakers import USER
 
 WARMER = 0.3
 """Added to the temperature of a second attempt."""
+LONGER = 4
+"""Times as many tokens for a second attempt, where thoughts took all of the first and nobody named a limit."""
 
 Resampled = Literal["echo", "thoughts", "speaker"]
 
@@ -58,8 +60,11 @@ async def speak(services: Services, turn: Turn, speech: Speech, choice: int = 0)
     async with aclosing(_attempt(services, turn, speech, listener, sampling)) as pieces:
         async for piece in pieces:
             yield replace(piece, choice=choice)
-    speech.resampled = _again(speech, listener)
+    longer = _longer(turn, sampling)
+    speech.resampled = _again(speech, listener, longer=longer > sampling.max_tokens)
     if speech.resampled:
+        if speech.finish and speech.finish.reason == "length":
+            sampling = replace(sampling, max_tokens=longer)
         if taken_back := listener.rest().text:
             speech.echoes.append(taken_back)
         listener = _listener(services, turn, ())
@@ -71,11 +76,20 @@ async def speak(services: Services, turn: Turn, speech: Speech, choice: int = 0)
         yield replace(rest, choice=choice)
 
 
-def _again(speech: Speech, listener: Listener) -> Resampled | None:
-    """Why there must be a second attempt: nothing was shown of the first, and more tokens would not have helped it."""
+def _longer(turn: Turn, sampling: Sampling) -> int:
+    """Tokens that a second attempt may have: more than the first, where nobody but we said how many."""
+    if turn.ask.limited:
+        return sampling.max_tokens
+    return min(LONGER * sampling.max_tokens, turn.ask.room - turn.prompt.tokens)
+
+
+def _again(speech: Speech, listener: Listener, *, longer: bool) -> Resampled | None:
+    """Why there must be a second attempt: nothing was shown of the first, and another may help."""
     if listener.echoes:
         return "echo"
-    if speech.said or speech.called or listener.holds or (speech.finish and speech.finish.reason == "length"):
+    if speech.said or speech.called or listener.holds:
+        return None
+    if speech.finish and speech.finish.reason == "length" and not longer:
         return None
     return "speaker" if listener.cut == "speaker" else "thoughts" if speech.hidden else None
 

@@ -7,7 +7,9 @@ from typing import Any
 import httpx
 import pytest
 
+from app.services import Services
 from models.scripted import THOUGHT, ScriptedEngine
+from tests.never_twice import NEVER_TWICE
 
 SEA = "The sea is grey this morning, and the gulls are late."
 MARA = {"slug": "mara", "name": "Mara", "language": "en", "persona": "Mara keeps the lighthouse."}
@@ -147,6 +149,18 @@ async def test_thoughts_up_to_the_limit_are_an_empty_answer_and_no_message(
     assert sessions["items"] == []
     turn = (await client.get(f"/api/turns/{answer.headers['x-moodline-turn']}")).json()
     assert (turn["text"], turn["finish_reason"]) == ("", "length")
+
+
+async def test_thoughts_that_take_all_of_a_reply_that_nobody_limited_are_given_more_room(
+    client: httpx.AsyncClient, engine: ScriptedEngine, services: Services
+) -> None:
+    limit = services.settings.reply_tokens
+    doubts = NEVER_TWICE[: 2 * limit]
+    engine.replies += [f"<think>{doubts}</think>", f"<think>{doubts}</think>Sit down."]
+    answer = await say(client, "I am sad.")
+    assert spoken(answer) == ("Sit down.", "stop")
+    assert (await trace_of(client, answer))["engine"]["resampled"] == "thoughts"
+    assert [asked.sampling.max_tokens for asked in engine.asked] == [limit, 4 * limit]
 
 
 async def test_a_thought_without_end_is_broken_off(client: httpx.AsyncClient, engine: ScriptedEngine) -> None:
