@@ -193,7 +193,7 @@ async def test_a_full_queue_is_a_503_that_the_official_client_understands(
     address: str, services: Services, engine: ScriptedEngine
 ) -> None:
     async with (
-        httpx.AsyncClient(base_url=address) as http,
+        httpx.AsyncClient(base_url=address, timeout=60) as http,
         openai.AsyncOpenAI(base_url=f"{address}/v1", api_key="none", max_retries=0) as official,
     ):
         asking = [asyncio.ensure_future(http.post("/v1/chat/completions", json=said("ana"))) for _ in range(4)]
@@ -216,10 +216,10 @@ async def test_a_full_queue_is_a_503_that_the_official_client_understands(
 async def test_who_hangs_up_while_waiting_leaves_the_queue(
     address: str, services: Services, engine: ScriptedEngine
 ) -> None:
-    async with httpx.AsyncClient(base_url=address) as http:
+    async with httpx.AsyncClient(base_url=address, timeout=60) as http:
         asking = [asyncio.ensure_future(http.post("/v1/chat/completions", json=said("ana"))) for _ in range(2)]
         await until(lambda: services.admission.speaking == 2)
-        async with httpx.AsyncClient(base_url=address) as hasty:
+        async with httpx.AsyncClient(base_url=address, timeout=60) as hasty:
             gone = asyncio.ensure_future(hasty.post("/v1/chat/completions", json=said("ben")))
             await until(lambda: services.admission.waiting == 1)
             gone.cancel()

@@ -245,7 +245,7 @@ async def test_options_and_refused_methods_name_every_method_of_a_path(client: h
 
 
 async def test_head_is_get_without_a_body(address: str) -> None:
-    async with httpx.AsyncClient(base_url=address) as http:
+    async with httpx.AsyncClient(base_url=address, timeout=60) as http:
         for path in ("/v1/models", "/healthz", "/v1/nowhere"):
             got, head = await http.get(path), await http.head(path)
             assert (head.status_code, head.content) == (got.status_code, b"")

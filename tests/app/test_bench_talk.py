@@ -15,7 +15,7 @@ from models.scripted import ScriptedEngine
 
 @pytest.fixture
 async def http(address: str, mira: dict[str, Any]):
-    async with httpx.AsyncClient(base_url=address) as http:
+    async with httpx.AsyncClient(base_url=address, timeout=60) as http:
         (await http.post("/api/characters", json=mira)).raise_for_status()
         yield http
 

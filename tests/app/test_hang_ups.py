@@ -79,7 +79,7 @@ async def until_quiet(services: Services, tasks: int) -> None:
 async def test_two_hundred_clients_that_hang_up_after_half_a_second_do_not_wedge_the_server(
     address: str, services: Services, engine: ScriptedEngine, mira: dict[str, Any]
 ) -> None:
-    async with httpx.AsyncClient(base_url=address) as http:
+    async with httpx.AsyncClient(base_url=address, timeout=60) as http:
         (await http.post("/api/characters", json=mira)).raise_for_status()
     await asyncio.sleep(0.1)
     tasks, process = len(asyncio.all_tasks()), psutil.Process()
@@ -95,7 +95,7 @@ async def test_two_hundred_clients_that_hang_up_after_half_a_second_do_not_wedge
     assert process.num_fds() <= files + 2
 
     engine.pace = 0
-    async with httpx.AsyncClient(base_url=address) as http:
+    async with httpx.AsyncClient(base_url=address, timeout=60) as http:
         for model in ("scripted", "char/mira"):
             body = {"model": model, "messages": [{"role": "user", "content": "Still there?"}]}
             assert (await http.post("/v1/chat/completions", json=body, timeout=30)).status_code == 200

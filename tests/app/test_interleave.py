@@ -86,7 +86,7 @@ async def test_who_hangs_up_on_several_choices_leaves_what_was_said_of_each(
 ) -> None:
     engine.pace = 0.01
     engine.replies += [f"One {NEVER_TWICE[:800]}", f"Two {NEVER_TWICE[:800]}"]
-    async with httpx.AsyncClient(base_url=address) as http:
+    async with httpx.AsyncClient(base_url=address, timeout=60) as http:
         (await http.post("/api/characters", json=mira)).raise_for_status()
         body = {"model": "char/mira", "n": 2, "stream": True, "messages": [{"role": "user", "content": "Hi"}]}
         async with http.stream("POST", "/v1/chat/completions", json=body) as answer:

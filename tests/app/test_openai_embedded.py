@@ -56,7 +56,7 @@ async def engine(weights_home: Path) -> AsyncIterator[LocalEngine]:
 
 @pytest.fixture
 async def official(address: str, mira: dict[str, Any]) -> AsyncIterator[openai.AsyncOpenAI]:
-    async with httpx.AsyncClient(base_url=address) as http:
+    async with httpx.AsyncClient(base_url=address, timeout=60) as http:
         (await http.post("/api/characters", json=mira)).raise_for_status()
     async with openai.AsyncOpenAI(base_url=f"{address}/v1", api_key="none", max_retries=0, timeout=300) as client:
         yield client

@@ -145,7 +145,7 @@ async def examine(address: str, config: Path, *options: str) -> None:
 async def test_a_tester_that_knows_only_the_document_finds_no_fault_without_a_key(
     address: str, tmp_path: Path, mira: dict[str, Any]
 ) -> None:
-    async with httpx.AsyncClient(base_url=address) as http:
+    async with httpx.AsyncClient(base_url=address, timeout=60) as http:
         config = write_config(tmp_path, await seed(http, mira))
     await examine(address, config)
 
@@ -164,6 +164,6 @@ class TestWithAKey:
         async with services.db.write() as db:
             key = await create_key(db, "ana", "tester", admin=False)
         headers = {"Authorization": f"Bearer {key}"}
-        async with httpx.AsyncClient(base_url=address, headers=headers) as http:
+        async with httpx.AsyncClient(base_url=address, headers=headers, timeout=60) as http:
             config = write_config(tmp_path, await seed(http, mira))
         await examine(address, config, "--header", f"Authorization:Bearer {key}")

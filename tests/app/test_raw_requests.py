@@ -34,7 +34,7 @@ def engine() -> ScriptedEngine:
 async def goes_on(address: str) -> AsyncIterator[None]:
     """After every test the server answers the next client."""
     yield
-    async with httpx.AsyncClient(base_url=address) as http:
+    async with httpx.AsyncClient(base_url=address, timeout=60) as http:
         assert (await http.post("/v1/chat/completions", json=BODY)).status_code == 200
 
 
@@ -116,7 +116,7 @@ async def test_a_length_over_the_limit_is_refused(address: str) -> None:
 
 
 async def test_a_multipart_file_over_the_limit_is_refused(address: str, mira: dict[str, Any]) -> None:
-    async with httpx.AsyncClient(base_url=address) as http:
+    async with httpx.AsyncClient(base_url=address, timeout=60) as http:
         await http.post("/api/characters", json=mira)
         answer = await http.post("/api/characters/mira/lines", files={"file": ("a.txt", b"x" * 100_000)})
     assert answer.status_code == 413

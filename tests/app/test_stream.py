@@ -37,7 +37,7 @@ def engine() -> ScriptedEngine:
 
 @pytest.fixture
 async def tom(address: str) -> None:
-    async with httpx.AsyncClient(base_url=address) as http:
+    async with httpx.AsyncClient(base_url=address, timeout=60) as http:
         (await http.post("/api/characters", json=CAT)).raise_for_status()
 
 
@@ -92,7 +92,7 @@ async def test_the_official_client_reads_errors_as_its_own_classes(
 async def test_the_wire_is_exactly_openais(address: str, engine: ScriptedEngine) -> None:
     engine.replies.append("喵")
     body = {"model": "char/cat", "messages": [{"role": "user", "content": "你好"}], "stream": True}
-    async with httpx.AsyncClient(base_url=address) as http:
+    async with httpx.AsyncClient(base_url=address, timeout=60) as http:
         answer = await http.post("/v1/chat/completions", json=body)
     assert answer.headers["content-type"] == "text/event-stream; charset=utf-8"
     events = answer.text.split("\n\n")
@@ -116,7 +116,7 @@ async def test_a_client_that_hangs_up_leaves_its_partial_reply_behind(
     body = {"model": "char/cat", "messages": [{"role": "user", "content": "数数给我听"}], "stream": True}
     got = ""
     async with (
-        httpx.AsyncClient(base_url=address) as http,
+        httpx.AsyncClient(base_url=address, timeout=60) as http,
         http.stream("POST", "/v1/chat/completions", json=body) as answer,
     ):
         async for line in answer.aiter_lines():
@@ -141,7 +141,7 @@ async def test_a_client_that_leaves_before_the_first_word_loses_nothing_that_was
     engine.pace = gate
     engine.replies.append("喵喵喵喵喵喵")
     body = {"model": "char/cat", "messages": [{"role": "user", "content": "在吗"}], "stream": True}
-    async with httpx.AsyncClient(base_url=address) as http:
+    async with httpx.AsyncClient(base_url=address, timeout=60) as http:
         with pytest.raises(httpx.ReadTimeout):
             await http.post("/v1/chat/completions", json=body, timeout=httpx.Timeout(5, read=1.0))
     gate.set()

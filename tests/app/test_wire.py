@@ -36,7 +36,7 @@ def settings(database_url: str, tmp_path: Path) -> Settings:
 
 @pytest.fixture(autouse=True)
 async def _stored(address: str, mira: dict[str, Any]) -> None:
-    async with httpx.AsyncClient(base_url=address) as http:
+    async with httpx.AsyncClient(base_url=address, timeout=60) as http:
         assert (await http.post("/api/characters", json=mira)).status_code == 201
 
 
