@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 from time import monotonic
 from typing import Any
@@ -17,11 +18,12 @@ from typing import Any
 from sqlalchemy import ColumnElement, delete, func, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.bond.store import hold_bond
+from app.bond.store import hold_bond, lock_bond
 from app.chat import progress
 from app.db import Database
 from app.services import Services
 from app.sessions.removal import STEP, remove_messages, remove_some
+from app.sessions.settle import parties, settle
 from app.sessions.store import Scope
 from app.settings import Settings
 from app.tables import Bond, Character, Line, Memory, Message, Session, Trace, now
@@ -149,6 +151,7 @@ async def _some_of_a_character(db: AsyncSession, old: ColumnElement[bool]) -> di
         return {}
     session_id = await db.scalar(select(Session.id).where(Session.character_id == character_id).limit(1))
     if session_id is not None:
+        await _count_no_more(db, session_id)
         await _lock(db, session_id)
         return await remove_some(db, session_id)
     for table in (Memory, Line):
@@ -159,6 +162,18 @@ async def _some_of_a_character(db: AsyncSession, old: ColumnElement[bool]) -> di
             return {table.__tablename__: len(ids)}
     await db.execute(delete(Character).where(Character.id == character_id))
     return {"characters": 1}
+
+
+async def _count_no_more(db: AsyncSession, session_id: str) -> None:
+    """A talk that goes with its group has to let go of what the members, who stay, have of it."""
+    session = await db.get_one(Session, session_id)
+    heard = await parties(db, session)
+    if session.deleted_at is None and len(heard) > 1:
+        scope = Scope(session.owner, session.user, session.character_id)
+        for one in heard:
+            await lock_bond(db, replace(scope, character_id=one))
+        session.deleted_at = now()
+        await settle(db, scope, session)
 
 
 async def _lock(db: AsyncSession, session_id: str) -> None:

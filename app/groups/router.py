@@ -72,7 +72,10 @@ async def change(
 
 @router.delete("/{group}", status_code=204)
 async def delete(group: str, caller: CallerDep, services: ServicesDep, if_match: IfMatch = None) -> None:
-    """Hide a group; what its members remember of it stays. `POST /api/groups/{group}/restore` brings it back."""
+    """Hide a group; `POST /api/groups/{group}/restore` brings it back.
+
+    What its members remember of it stays until it goes for good (`MOODLINE_DELETED_DAYS`).
+    """
     async with services.db.write() as db:
         hide(db, await store.find_to_change(db, caller, group, if_match))
 

@@ -52,7 +52,7 @@ class Kept:
 class Told:
     """A message. `key` names it, `parent` one above it; copies of one another have the same `origin`, which may be the
     key of one of them. `emotion` has 8 values. `memory` is that of the exchange which a reply ends, where a person
-    changed it.
+    changed it. In a group `speaker` is the slug of the member who said it, and `heard_by` are those of who was there.
     """
 
     key: str
@@ -67,6 +67,8 @@ class Told:
     deleted_at: datetime | None = None
     happened: tuple[Happened, ...] = ()
     memory: Kept | None = None
+    speaker: str | None = None
+    heard_by: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +149,8 @@ class _Line(BaseModel):
     emotion: Annotated[list[FiniteFloat], Field(min_length=8, max_length=8)] | None = None
     happened: Annotated[list[_Happened], Field(max_length=1_000)] = []
     memory: _Kept | None = None
+    speaker: Annotated[Short, STORABLE] | None = None
+    heard_by: Annotated[list[Annotated[Short, STORABLE]], Field(max_length=200)] | None = None
 
 
 def write(archive: Archive) -> Iterator[str]:
@@ -180,6 +184,7 @@ def write(archive: Archive) -> Iterator[str]:
                 "emotion": None if told.emotion is None else list(told.emotion),
                 **({"happened": [asdict(one) for one in told.happened]} if told.happened else {}),
                 **({"memory": asdict(told.memory)} if told.memory else {}),
+                **({} if told.heard_by is None else {"speaker": told.speaker, "heard_by": list(told.heard_by)}),
             }
         )
 
@@ -203,6 +208,8 @@ def read(lines: Sequence[str], longest: int) -> Archive:
             deleted_at=row.deleted_at,
             happened=tuple(Happened(**one.model_dump()) for one in row.happened),
             memory=Kept(**row.memory.model_dump()) if row.memory else None,
+            speaker=row.speaker,
+            heard_by=None if row.heard_by is None else tuple(row.heard_by),
         )
         tree.add(told, number)
     if head.leaf is not None and head.leaf not in tree.levels:

@@ -76,7 +76,7 @@ async def _versions(db: AsyncSession, *where: Any) -> dict[str | None, list[str]
 async def _messages(
     db: AsyncSession, session: Session, rows: Sequence[Message], versions: dict[str | None, list[str]]
 ) -> list[MessageOut]:
-    pinned, slugs = await _pinned(db, session), await _slugs(db, rows)
+    pinned, slugs = await _pinned(db, session), await slugs_of(db, rows)
     return [
         MessageOut(
             id=row.id,
@@ -108,7 +108,7 @@ async def _pinned(db: AsyncSession, session: Session) -> set[str | None]:
     return {name for row in await db.execute(query) for name in row}
 
 
-async def _slugs(db: AsyncSession, rows: Sequence[Message]) -> dict[str, str]:
+async def slugs_of(db: AsyncSession, rows: Sequence[Message]) -> dict[str, str]:
     """The slugs of the members who said or heard messages of a group."""
     ids = {one for row in rows for one in row.audience or ()}
     if not ids:

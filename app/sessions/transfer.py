@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 import numpy as np
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.bond.store import WAITING, events_of, lock_bond
+from app.bond.store import WAITING, events_of
+from app.groups.cast import Cast
+from app.groups.remember import NAME_CHARS, form_for_all, lock_bonds_of
+from app.groups.store import GROUP, cast_of
 from app.memory.waiting import form_missing
 from app.sessions import change
 from app.sessions.archive import Archive, Happened, Kept, Told
 from app.sessions.find import scope_of, speakers
 from app.sessions.kept import keep, kept_of, read_kept
+from app.sessions.show import slugs_of
 from app.sessions.store import Scope, child, original
 from app.tables import BondEvent, Character, Message, Session, new_id, now
 from models.scene import Message as Said
@@ -26,9 +30,11 @@ async def take_out(db: AsyncSession, session: Session, character: Character) -> 
     query = select(Message).where(Message.session_id == session.id)
     rows = list(await db.scalars(query.order_by(Message.depth, Message.created_at, Message.id)))
     happened = await _happened(db, session)
-    kept = await read_kept(db, rows, await speakers(db, session, character))
+    # In a group a line is remembered by everyone who heard it, each in its own way.
+    kept = {} if character.kind == GROUP else await read_kept(db, rows, await speakers(db, session, character))
+    slugs = await slugs_of(db, rows)
     return Archive(
-        messages=tuple(_told(row, happened.pop(original(row), []), kept.get(row.id)) for row in rows),
+        messages=tuple(_told(row, happened.pop(original(row), []), kept.get(row.id), slugs) for row in rows),
         leaf=session.leaf_id,
         character=character.slug,
         user=session.user,
@@ -43,7 +49,8 @@ async def take_out(db: AsyncSession, session: Session, character: Character) -> 
 
 async def bring_in(db: AsyncSession, scope: Scope, character: Character, archive: Archive) -> Session:
     """A new session of an archive. It counts like any other; what it says is remembered and felt in the background."""
-    await lock_bond(db, scope)
+    cast = await cast_of(db, character) if character.kind == GROUP else None
+    await lock_bonds_of(db, scope, cast.present if cast else ())
     present = now()
     session = Session(
         id=new_id(),
@@ -59,16 +66,22 @@ async def bring_in(db: AsyncSession, scope: Scope, character: Character, archive
     db.add(session)
     await db.flush()
     rows = _rows(archive, session.id, present)
+    if cast:
+        for told in archive.messages:
+            _place_in_group(cast, rows[told.key], told)
     db.add_all(rows.values())
     await db.flush()
     for told in archive.messages:
         db.add_all(_event(scope, original(rows[told.key]), one, present) for one in told.happened)
     names = await speakers(db, session, character)
-    kept = kept_of(archive, rows)
-    forgotten = {pair for pair, memory in kept.items() if memory.forgotten}
     fresh = {row.id for row in rows.values()}
-    await form_missing(db, scope, list(rows.values()), fresh, names=names, forgotten=forgotten)
-    await keep(db, session.id, kept)
+    if cast:
+        await form_for_all(db, scope, list(rows.values()), fresh, names[0])
+    else:
+        kept = kept_of(archive, rows)
+        forgotten = {pair for pair, memory in kept.items() if memory.forgotten}
+        await form_missing(db, scope, list(rows.values()), fresh, names=names, forgotten=forgotten)
+        await keep(db, session.id, kept)
     leaf = rows.get(archive.leaf or "")
     # A current branch ends where nothing is below; a file may have been written by hand.
     await change.choose(db, session, leaf.id if leaf is not None and leaf.deleted_at is None else None)
@@ -106,6 +119,20 @@ def _rows(archive: Archive, session_id: str, present: datetime) -> dict[str, Mes
     return rows
 
 
+def _place_in_group(cast: Cast, row: Message, told: Told) -> None:
+    """Who said a message and who heard it, of those who are in the group now.
+
+    A file that does not tell, as SillyTavern's, names speakers by what they go by, and all who are here were there.
+    """
+    ids = {slug: id_ for id_, slug in cast.slugs.items()}
+    heard = cast.slugs.values() if told.heard_by is None else told.heard_by
+    row.audience = [ids[slug] for slug in heard if slug in ids]
+    if told.role == "assistant":
+        named = next((voice.id for voice in cast.voices if voice.name == told.name), cast.id)
+        row.speaker_id = ids.get(told.speaker or "", named)
+        row.name = told.name or cast.name_of(row.speaker_id)[:NAME_CHARS]
+
+
 async def _happened(db: AsyncSession, session: Session) -> dict[str, list[BondEvent]]:
     """What moved the bond after messages of a session, by their originals."""
     originals = select(func.coalesce(Message.origin_id, Message.id)).where(Message.session_id == session.id)
@@ -132,7 +159,7 @@ def _event(scope: Scope, message_id: str, one: Happened, present: datetime) -> B
     )
 
 
-def _told(row: Message, happened: Sequence[BondEvent], memory: Kept | None) -> Told:
+def _told(row: Message, happened: Sequence[BondEvent], memory: Kept | None, slugs: Mapping[str, str]) -> Told:
     return Told(
         key=row.id,
         parent=row.parent_id,
@@ -146,6 +173,8 @@ def _told(row: Message, happened: Sequence[BondEvent], memory: Kept | None) -> T
         deleted_at=row.deleted_at,
         happened=tuple(Happened(one.kind, one.name, one.numbers, one.note, one.created_at) for one in happened),
         memory=memory,
+        speaker=slugs.get(row.speaker_id or ""),
+        heard_by=None if row.audience is None else tuple(slugs[one] for one in row.audience if one in slugs),
     )
 
 

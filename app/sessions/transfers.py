@@ -9,9 +9,9 @@ from anyio.to_thread import run_sync
 from fastapi import APIRouter, Query, Request, Response
 
 from app.auth import CallerDep
-from app.characters.store import find
 from app.errors import Unprocessable
 from app.etag import etag
+from app.groups.store import find_party
 from app.services import ServicesDep
 from app.sessions import archive, sillytavern
 from app.sessions.archive import Archive, ArchiveError
@@ -52,7 +52,7 @@ async def export(
         taken = await take_out(db, session, character)
         names = await speakers(db, session, character)
     lines = archive.write(taken) if file_format == "jsonl" else sillytavern.write(taken, names)
-    name = f"{character.slug}-{session.id}{'' if file_format == 'jsonl' else '.sillytavern'}.jsonl"
+    name = f"{character.slug.replace('/', '-')}-{session.id}{'' if file_format == 'jsonl' else '.sillytavern'}.jsonl"
     headers = {"Content-Disposition": f'attachment; filename="{name}"', "ETag": etag(session.revision)}
     return Response(await run_sync("".join, lines), media_type="application/jsonl", headers=headers)
 
@@ -63,7 +63,9 @@ async def import_session(
     response: Response,
     caller: CallerDep,
     services: ServicesDep,
-    character: Annotated[str, Query(description="A slug. Unset: the one that the file names.", max_length=100)] = "",
+    character: Annotated[
+        str, Query(description="A slug, or `group/…`. Unset: the one that the file names.", max_length=100)
+    ] = "",
     user: Annotated[
         str | None, Query(description="Whose conversation it is. Unset: whose the file names.", max_length=200)
     ] = None,
@@ -75,7 +77,7 @@ async def import_session(
     if not slug:
         raise Unprocessable("The file names no character of yours; say which by ?character=SLUG.", param="character")
     async with services.db.write() as db:
-        row = await find(db, caller, slug)
+        row = await find_party(db, caller, slug)
         scope = Scope(caller.owner, (brought.user or "") if user is None else clean(user).strip(), row.id)
         session = await bring_in(db, scope, row, brought)
         shown = await read_session(db, session, row)

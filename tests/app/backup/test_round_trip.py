@@ -19,7 +19,7 @@ from app.backup.load import load
 from app.db import Database
 from app.errors import Conflict, Unprocessable
 from app.migrate import configure
-from app.tables import ApiKey, Base, Bond, Character, Line, Memory, Message, Session
+from app.tables import ApiKey, Base, Bond, Character, Group, GroupMember, Line, Memory, Message, Session
 
 
 def quiet(*_told: Any) -> None:
@@ -37,15 +37,19 @@ async def fill(db: Database) -> None:
     """Rows with all that is hard to keep: Chinese, nesting, bytes, no value, a child that sorts before its parent."""
     scope = {"owner": "o", "user": "安娜", "character_id": "c1"}
     async with db.write() as session:
+        session.add(Character(id="g1", owner="o", slug="group/船", kind="group", live_slug="o/group/船", document={}))
         session.add(ApiKey(owner="o", name="n", prefix="ml-abcde", digest="d" * 64))
         session.add(Character(id="c1", owner="o", slug="mira", live_slug="o/mira", document={"名": ["一", {"x": 1.5}]}))
         await session.flush()
+        session.add(Group(id="g1", turn_order="list"))
+        await session.flush()
+        session.add(GroupMember(group_id="g1", character_id="c1", place=0, talkativeness=0.1 + 0.2, muted=True))
         session.add(Session(id="s1", title='早上好 \N{SNOWMAN}\n\t"quoted"', leaf_id="a", **scope))
         await session.flush()
         told = {"session_id": "s1", "role": "user", "path_hash": "h"}
         session.add(Message(id="z", depth=0, text="first", **told))
         await session.flush()
-        session.add(Message(id="a", parent_id="z", depth=1, text="second", **told))
+        session.add(Message(id="a", parent_id="z", depth=1, text="second", speaker_id="c1", audience=["c1"], **told))
         await session.flush()
         vector = np.linspace(-1, 1, 384, dtype=np.float32)
         felt = {"vector": vector, "emotion": vector[:8], "terms": np.arange(3, dtype=np.uint32), "encoder": "e"}
