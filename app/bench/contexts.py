@@ -141,7 +141,7 @@ def _families(contexts: Sequence[Lines]) -> dict[Lines, int]:
 def _scenes(families: Mapping[Lines, int]) -> dict[int, tuple[tuple[Turn, ...], ...]]:
     scenes: dict[int, list[tuple[Turn, ...]]] = defaultdict(list)
     for context, family in families.items():
-        scenes[family].append(_turns(context))
+        scenes[family].append(turns_of(context))
     return {family: tuple(cut) for family, cut in scenes.items()}
 
 
@@ -154,13 +154,13 @@ def _pairs(role: str, families: Mapping[Lines, int]) -> list[Pair]:
                 found[longer[:length], longer[length]] = None
     pairs = []
     for context, line in found:
-        said = _turns((line,))[0]
+        said = turns_of((line,))[0]
         if said.speaker == role and said.text.strip():
-            pairs.append(Pair(role, families[context], _turns(context), said.text))
+            pairs.append(Pair(role, families[context], turns_of(context), said.text))
     return pairs
 
 
-def _turns(lines: Lines) -> tuple[Turn, ...]:
+def turns_of(lines: Lines) -> tuple[Turn, ...]:
     """`speaker：text` lines; a line without a speaker continues the turn before it."""
     turns: list[Turn] = []
     for line in lines:

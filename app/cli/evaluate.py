@@ -20,6 +20,7 @@ Profiles = Annotated[str, typer.Option(help="A JSON file of persona cards by rol
 Limit = Annotated[int, typer.Option(min=0, help="At most so many questions, spread over the file; 0: all.")]
 Cache = Annotated[Path | None, typer.Option(help="Where answers are kept; else `eval` in MOODLINE_HOME.")]
 AtOnce = Annotated[int, typer.Option(min=1, help="Questions under way at once.")]
+Judge = Annotated[str, typer.Option(help="Who judges: as --engine.")]
 Out = Annotated[Path | None, typer.Option("--out", "-o", help="A JSON file for the results with every answer.")]
 
 
@@ -48,3 +49,59 @@ def eval_rolebench(
     from app.evaluation.engines import Choices
 
     run(rolebench.run(Choices(engine, limit, cache, at_once, out), data, answers, raw, profiles))
+
+
+@evaluate.command("personality")
+def eval_personality(
+    data: Annotated[Path, typer.Option(help="The questionnaire: 16Personalities.json or BFI.json of InCharacter.")],
+    labels: Annotated[Path, typer.Option(help="What people say the roles are: characters_labels.json.")],
+    engine: Engine,
+    judge: Judge = "",
+    profiles: Profiles = "",
+    role: Annotated[str, typer.Option(help="This role alone.")] = "",
+    limit: Annotated[int, typer.Option(min=0, help="So many statements, spread over the questionnaire; 0: all.")] = 0,
+    cache: Cache = None,
+    at_once: AtOnce = 8,
+    out: Out = None,
+) -> None:
+    """Whether a role fills in 16Personalities or BFI as people would who know it: Acc(Dim), Acc(Full), MSE, MAE.
+
+    The role chooses a number, by the expectation over its first-token probabilities where the engine tells them. With
+    a judge it is interviewed instead, and the judge, who is not told whose they are, reads a number from each answer.
+
+    Example: `moodline eval personality --data 16Personalities.json --labels characters_labels.json --engine packaged`.
+    """
+    from app.cli.console import run
+    from app.evaluation import personality
+    from app.evaluation.engines import Choices
+
+    run(personality.run(Choices(engine, limit, cache, at_once, out), data, labels, profiles, judge, role))
+
+
+@evaluate.command("emotional-rag")
+def eval_emotional_rag(
+    data: Annotated[list[Path], typer.Option(help="A questionnaire of InCharacter's; give several.")],
+    labels: Annotated[Path, typer.Option(help="What people say the roles are: characters_labels.json.")],
+    lines: Annotated[Path, typer.Option(help="What the roles said, in CharacterEval's form: {role, context}.")],
+    engine: Engine,
+    judge: Judge = "",
+    profiles: Profiles = "",
+    role: Annotated[str, typer.Option(help="This role alone.")] = "",
+    limit: Annotated[int, typer.Option(min=0, help="So many statements, spread over the questionnaire; 0: all.")] = 0,
+    cache: Cache = None,
+    at_once: AtOnce = 8,
+    out: Out = None,
+) -> None:
+    """Emotional RAG's table: personality with ten memories in the prompt, recalled by six strategies.
+
+    `moodline` is the server's own ranking; `ordinary`, `c-a`, `c-m`, `s-s` and `s-e` are the paper's, by its names. The
+    distances and similarities of what is recalled need no language model to be right.
+
+    Example: `moodline eval emotional-rag --data 16Personalities.json --labels labels.json --lines contexts.json
+    --engine packaged`.
+    """
+    from app.cli.console import run
+    from app.evaluation import emotional_rag
+    from app.evaluation.engines import Choices
+
+    run(emotional_rag.run(Choices(engine, limit, cache, at_once, out), data, labels, lines, profiles, judge, role))
