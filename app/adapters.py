@@ -19,6 +19,7 @@ from app.auth import Caller, CallerDep
 from app.errors import BadRequest, Conflict, Forbidden, NotFound, Unprocessable
 from app.services import Services, ServicesDep
 from app.tables import Character
+from app.upload import MOST_FIELDS
 from models.adapter import CONFIG, WEIGHTS, AdapterRefused
 from models.engine import ADAPTER
 from models.stored import NAME_PATTERN, AdapterMissing, StoredAdapter, check_kept, drop, keep, kept
@@ -119,7 +120,7 @@ async def _receive(request: Request, folder: Path) -> None:
     """The form's two files, written into `folder` under the names that PEFT gives them."""
     if not request.headers.get("content-type", "").startswith("multipart/form-data"):
         raise BadRequest("Send a multipart form with the files `config` and `weights`.", param="config")
-    async with request.form(max_files=2, max_fields=4) as form:
+    async with request.form(max_files=2, max_fields=MOST_FIELDS) as form:
         for field, name in FILES.items():
             file = form.get(field)
             if not isinstance(file, UploadFile):

@@ -31,6 +31,7 @@ ABOUT_KEYS = (
     "once and answered as the first try was."
 )
 _CLIENT_PARAMETERS = ("query", "path", "header")
+_BOUNDS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
 
 
 class OpenAIFault(BaseModel):
@@ -103,6 +104,18 @@ def _complete(document: dict[str, Any], security: list[dict[str, list[str]]]) ->
             if path.startswith(KEYED):
                 operation["security"] = security
                 _add_errors(path, method, operation)
+    _write_bounds(document)
+
+
+def _write_bounds(part: Any) -> None:
+    """Whole numbers as such: FastAPI makes floats of them, and the shortest form of 2.0**63 reads as another number."""
+    if isinstance(part, dict):
+        for name in _BOUNDS:
+            if isinstance(bound := part.get(name), float) and bound.is_integer():
+                part[name] = int(bound)
+    if isinstance(part, dict | list):
+        for inner in part.values() if isinstance(part, dict) else part:
+            _write_bounds(inner)
 
 
 def _add_errors(path: str, method: str, operation: dict[str, Any]) -> None:

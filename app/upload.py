@@ -11,6 +11,9 @@ from starlette.datastructures import UploadFile
 from app.errors import BadRequest, TooLarge
 from app.text import clean
 
+MOST_FIELDS = 100
+"""Of a form; what a client sends beside the file is left alone."""
+
 
 def upload_body(examples: Mapping[str, str]) -> dict[str, Any]:
     """What the OpenAPI document says of such a request: a form, or one of these media types with its example."""
@@ -34,7 +37,7 @@ async def read_upload(request: Request, limit: int, setting: str = "MOODLINE_MAX
             if len(body) > limit:
                 raise TooLarge(f"The file is over {limit:,} bytes ({setting}).")
         return _named(request), bytes(body)
-    async with request.form(max_files=1, max_fields=4) as form:
+    async with request.form(max_files=1, max_fields=MOST_FIELDS) as form:
         file = form.get("file")
         if not isinstance(file, UploadFile):
             raise BadRequest("Send the file in the form field `file`.", param="file")

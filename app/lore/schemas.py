@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from app.body import Body
+from app.body import WHOLE, Body
 from app.characters.schemas import LoreEntryIn, LoreSettings, Name
 from app.lore.entry import CardField
 from app.text import STORABLE, JsonObject, Text
@@ -57,9 +57,11 @@ class Run(BaseModel):
     max_context: float = Field(default=8192, ge=0, le=10**9, allow_inf_nan=False)
     author_note: AuthorNote = AuthorNote()
     injections: list[JsonObject] = Field(default=[], max_length=100)
-    external: list[int | Text] = Field(default=[], max_length=10_000, description="Uids that were found by meaning.")
+    external: list[Annotated[int, WHOLE] | Text] = Field(
+        default=[], max_length=10_000, description="Uids that were found by meaning."
+    )
     messages: list[Said] = Field(default=[], max_length=5_000)
-    calls: list[Annotated[int, Field(ge=0)]] | None = Field(default=None, max_length=MAX_CALLS)
+    calls: list[Annotated[int, Field(ge=0), WHOLE]] | None = Field(default=None, max_length=MAX_CALLS)
     dry_run: list[bool] = Field(default=[], max_length=MAX_CALLS)
     edits: list[JsonObject] = Field(default=[], max_length=1000)
     draws: list[float | JsonObject | list[float | JsonObject]] | None = Field(default=None, max_length=100_000)
@@ -68,8 +70,8 @@ class Run(BaseModel):
     compatible: bool = True
     fields: dict[CardField, Text] = {}
     trigger: Short = "normal"
-    greeting: int | None = None
-    seed: int = Field(default=0, description="Of the draws that follow those given.")
+    greeting: Annotated[int, WHOLE] | None = None
+    seed: Annotated[int, WHOLE] = Field(default=0, description="Of the draws that follow those given.")
 
 
 class Activate(Run):

@@ -210,6 +210,13 @@ async def test_a_file_that_can_not_be_read_is_told_why_and_stores_nothing(
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+async def test_what_a_form_has_beside_its_file_is_left_alone(client: httpx.AsyncClient) -> None:
+    beside = {f"field{number}": "x" for number in range(20)}
+    answer = await client.post(LINES, files={"file": ("x.txt", SCRIPT.encode())}, data=beside)
+    assert answer.status_code == 202, answer.text
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 async def test_a_file_over_the_limit_is_refused_while_it_arrives(serve: Fixture, rows: Fixture) -> None:
     http = await serve(max_upload_bytes=2048)
     before = await rows()

@@ -69,6 +69,12 @@ def test_every_route_with_a_key_tells_of_its_errors_in_its_familys_shape(documen
             assert error["content"][media]["schema"]["$ref"].endswith(f"/{shape}"), (method, path, status)
 
 
+def test_bounds_are_told_to_the_last_digit(document: dict[str, Any]) -> None:
+    for name in ("ChatRequest", "TurnRequest"):
+        seed = document["components"]["schemas"][name]["properties"]["seed"]["anyOf"][0]
+        assert str(seed) == str({"type": "integer", "exclusiveMaximum": 2**63, "minimum": -(2**63)})
+
+
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 async def test_a_server_that_asks_for_keys_is_silent_on_every_route_without_one(
     document: dict[str, Any], serve: Fixture

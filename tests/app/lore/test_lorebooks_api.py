@@ -50,6 +50,12 @@ async def test_a_posted_book_is_run_call_by_call_with_a_verdict_on_every_entry(c
     assert second["activated"] == [1]
 
 
+async def test_whole_numbers_may_be_written_with_a_point(client: httpx.AsyncClient) -> None:
+    assert await run(client, calls=[1.0, 2.0], seed=3.0, greeting=0.0, external=[1.0]) == await run(
+        client, calls=[1, 2], seed=3, greeting=0, external=[1]
+    )
+
+
 async def test_timers_of_an_answer_can_be_posted_again(client: httpx.AsyncClient) -> None:
     timed = (await run(client, calls=[1]))[0]["timed"]
     assert (await run(client, calls=[2], timed=timed))[0]["activated"] == [1]

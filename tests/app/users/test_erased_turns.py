@@ -19,7 +19,6 @@ from models.scripted import ScriptedEngine
 from tests.app.users.left import WHO, found_in
 from tests.never_twice import NEVER_TWICE
 
-CAT = {"slug": "cat", "name": "Tom", "persona": "A cat."}
 LONG = f"In zanzibar it never ends. {NEVER_TWICE * 2}"
 Running = Callable[..., AbstractAsyncContextManager[tuple[httpx.AsyncClient, Any]]]
 
@@ -33,14 +32,6 @@ def settings(database_url: str, tmp_path: Any) -> Settings:
 @pytest.fixture
 def engine() -> ScriptedEngine:
     return ScriptedEngine(context_length=20_000)
-
-
-@pytest.fixture
-async def here(services: Services, running: Running) -> AsyncIterator[httpx.AsyncClient]:
-    """A server, and a cat to talk with."""
-    async with running(services) as (http, _server):
-        (await http.post("/api/characters", json=CAT)).raise_for_status()
-        yield http
 
 
 @pytest.fixture
