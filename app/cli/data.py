@@ -86,6 +86,27 @@ def cut_pairs(
     cut(script, target, role, Cut(turns, actions), persona, force)
 
 
+@data.command("cast")
+def write_cast(
+    target: Out,
+    file: Annotated[
+        Path | None, typer.Option("--file", help="A cast of your own; else the one that comes along.")
+    ] = None,
+    language: Annotated[Literal["zh", "en"], typer.Option(help="What they speak.")] = "en",
+    seed: Annotated[int, typer.Option(help="Which scenes are shown as past lines; the same every time.")] = 0,
+    force: Force = False,
+) -> None:
+    """Make rows of scenes that were written for training: thirteen original characters come along, in English.
+
+    A cast is JSON: `[{"character": …, "persona": …, "style": …, "scenes": [["what the user says", "the reply"], …]}]`.
+
+    Example: `moodline data cast -o rows.jsonl`, then `moodline train sft cpu --data rows.jsonl --out out/cast`.
+    """
+    from app.data.cast import make
+
+    make(file, target, language, seed, force)
+
+
 @data.command("report")
 def report_rows(
     files: Annotated[list[Path], typer.Argument(help="Rows; several, such as train and test, are compared.")],

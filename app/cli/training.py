@@ -22,6 +22,8 @@ from models.weights import checkpoint
 from models.whole import FolderTaken, check_free
 
 PACKAGED = "packaged"
+LINES = 20
+"""About how many lines of progress a log gets, where no bar can be drawn."""
 
 
 def run(
@@ -100,6 +102,8 @@ def _train(recipe: Recipe, prepared: Prepared, folder: Path, begin: Path | None)
         def told(step: Step) -> None:
             loss = "" if step.loss is None else f", loss {step.loss:.3f}"
             progress.update(task, completed=step.step, total=step.steps, description=f"training{loss}")
+            if not err.is_terminal and step.step % max(1, step.steps // LINES) == 0:
+                err.print(f"step {step.step:,} of {step.steps:,}{loss}", highlight=False)
 
         made = f"{datetime.now(UTC):%Y-%m-%d}"
         return train(recipe, prepared, folder, made=made, moodline=VERSION, begin=begin, told=told)

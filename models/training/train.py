@@ -166,6 +166,8 @@ def _examples(recipe: Recipe, files: Sequence[Path], held_out: Sequence[Path]) -
     """What is learnt from and what it is judged by."""
     examples = [example for file in files for example in read_examples(file)]
     aside = [example for file in held_out for example in read_examples(file)]
+    # A row that says only what is unwanted (KTO's) teaches neither method anything.
+    examples, aside = ([row for row in rows if row.reply.strip() or not row.rejected] for rows in (examples, aside))
     if recipe.method == "dpo":
         examples, aside = ([row for row in rows if row.rejected] for rows in (examples, aside))
     empty = [row for row in (*examples, *aside) if not row.reply.strip()]

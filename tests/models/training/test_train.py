@@ -9,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -259,6 +260,16 @@ def test_rows_that_teach_nothing_are_refused(method: str, content: str | None, w
 
     with pytest.raises(TrainingRefused, match=why):
         prepare(_recipe(method), [file], base)
+
+
+@pytest.mark.parametrize("method", ["sft", "dpo"])
+def test_a_row_that_says_only_what_is_unwanted_is_left_out(method: str, base: Path, tmp_path: Path):
+    file = tmp_path / "rows.jsonl"
+    write_examples(file, [*_examples(), replace(_examples()[0], reply="", id="unwanted")])
+
+    prepared = prepare(_recipe(method), [file], base)
+
+    assert len(prepared.train.rows) + len(prepared.test.rows) == len(_examples())
 
 
 def test_missing_files_are_told(base: Path, rows: Path, tmp_path: Path):
