@@ -10,7 +10,8 @@ from app.characters.forms.book import MOVED, to_native
 from app.characters.reading import Json
 from app.characters.schemas import LoreEntryIn
 from app.lore.document import document_of, entry_of, fitting
-from app.lore.native import read_entry, write_entry
+from app.lore.entry import OURS
+from app.lore.native import read_entry, read_stages, write_entry
 
 _SAID = ("name", "keys", "secondary_keys", "content")
 """Fields that are never given up: one that is too long is refused by name."""
@@ -44,35 +45,48 @@ def lore_fields(entry: Json) -> Json:
         return {name: value for name, value in document.items() if name not in wrong}
 
 
-def with_lore(data: Json, lore: Sequence[Json]) -> Json:
-    """`data` whose book has these entries: the card's own where they read the same, else changed or new ones."""
-    book: Json = data.get("character_book") or {"extensions": {}, "entries": []}
-    left = [(entry, LoreEntryIn.model_validate(lore_fields(entry)).model_dump()) for entry in book["entries"]]
-    if [read for _, read in left] == list(lore):
+def written_entries(data: Json) -> list[Json]:
+    """The entries of a card's lorebook as the card has them."""
+    entries: list[Json] = (data.get("character_book") or {"entries": []})["entries"]
+    return entries
+
+
+def with_lore(data: Json, lore: Sequence[Json], known: Sequence[Json]) -> Json:
+    """`data` whose book has the entries `lore`: the card's own where they read the same, else changed or new ones.
+
+    `known` is what is read of the card's entries.
+    """
+    if list(known) == list(lore):
         return data
-    entries: list[Json | None] = [_take(left, document, tuple(document)) for document in lore]
-    for number, document in enumerate(lore):
-        if entries[number] is None:
-            alike = _take(left, document, ("content",)) or _take(left, document, ("name", "keys")) or _NEW
-            entries[number] = _changed(alike, document)
+    book: Json = data.get("character_book") or {"extensions": {}, "entries": []}
+    left = list(zip(written_entries(data), known, strict=True))
+    found = [_take(left, document, tuple(document)) for document in lore]
+    entries: list[Json] = []
+    for document, same in zip(lore, found, strict=True):
+        if same is not None:
+            entries.append(same[0])
+            continue
+        alike = _take(left, document, ("content",)) or _take(left, document, ("name", "keys"))
+        entries.append(_changed(*(alike or (_NEW, lore_fields(_NEW))), document))
     return {**data, "character_book": {**book, "entries": entries}}
 
 
-def _take(left: list[tuple[Json, Json]], document: Json, names: Sequence[str]) -> Json | None:
-    """The first entry of the card that agrees in `names`, no longer to be had by another."""
-    for number, (entry, read) in enumerate(left):
+def _take(left: list[tuple[Json, Json]], document: Json, names: Sequence[str]) -> tuple[Json, Json] | None:
+    """The first entry of the card that agrees in `names` and what it was read as, no longer to be had by another."""
+    for number, (_entry, read) in enumerate(left):
         if all(read[name] == document.get(name) for name in names):
-            del left[number]
-            return entry
+            return left.pop(number)
     return None
 
 
-def _changed(entry: Json, document: Json) -> Json:
-    """A card's entry that reads as `document`: what differs is put in, in the card's names."""
-    then = write_entry(entry_of("0", lore_fields(entry)), 0)
+def _changed(entry: Json, read: Json, document: Json) -> Json:
+    """A card's entry, `read` before, that reads as `document`: what differs is put in, in the card's names."""
+    then = write_entry(entry_of("0", read), 0)
     now = write_entry(entry_of("0", document), 0)
     changes: Json = {name: now.get(name) for name in {**then, **now} if then.get(name) != now.get(name)}
     extensions = {**entry["extensions"], **{ours: changes[name] for ours, name in MOVED.items() if name in changes}}
+    if "extensions" in changes:
+        extensions = _with_stages(extensions, changes["extensions"])
     changed = {**entry, "extensions": extensions}
     changed |= {theirs: changes[name] for name, theirs in _BESIDE.items() if name in changes}
     if "key" in changes or "keysecondary" in changes:
@@ -86,6 +100,16 @@ def _changed(entry: Json, document: Json) -> Json:
     if "position" in changes:
         changed["position"] = "after_char" if changes["position"] == 1 else "before_char"
     return changed
+
+
+def _with_stages(extensions: Json, told: Json | None) -> Json:
+    """A card's extensions of an entry whose stages are those of `told`, SillyTavern's of it, or none are said."""
+    ours = extensions.get(OURS)
+    kept = {name: value for name, value in ours.items() if name != "stages"} if isinstance(ours, dict) else {}
+    if (stages := read_stages(told)) is not None:
+        kept["stages"] = list(stages)
+    rest = {name: value for name, value in extensions.items() if name != OURS}
+    return {**rest, OURS: kept} if kept else rest
 
 
 def _as_regex(key: str) -> str:

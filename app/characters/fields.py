@@ -8,10 +8,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from app.characters.entries import lore_fields, with_lore
-from app.characters.forms.book import OURS
+from app.characters.entries import lore_fields, with_lore, written_entries
 from app.characters.reading import CardError, Json, Report
-from app.characters.schemas import CharacterCreate, CharacterFields, LoreSettings
+from app.characters.schemas import CharacterCreate, CharacterFields, LoreEntryIn, LoreSettings
+from app.characters.staging import with_stages
+from app.lore.entry import OURS
 
 PLAIN = {
     "name": "name",
@@ -59,11 +60,15 @@ def body_of(data: Json, slug: str, report: Report) -> CharacterCreate:
     fields["persona"] = fields["persona"] if fields["persona"].strip() else fields["name"]
     own = _own(data["extensions"].get(OURS), fields, report)
     try:
-        return CharacterCreate.model_validate({**fields, **own, "slug": slug, "lore": lore})
+        read = CharacterCreate.model_validate({**fields, **own, "slug": slug, "lore": lore})
     except ValidationError as error:
         fault = error.errors()[0]
         names = ".".join(PLAIN.get(str(part), str(part)) for part in fault["loc"])
         raise CardError(f"{names or 'The card'}: {fault['msg'].removeprefix('Value error, ')}.") from None
+    body = with_stages(read)
+    if body.stages != read.stages:
+        report.understood.append(f"stages in character_book: {', '.join(stage.name for stage in body.stages)}")
+    return body
 
 
 def data_of(fields: CharacterFields, lore: Sequence[Json], base: Json) -> Json:
@@ -84,7 +89,17 @@ def data_of(fields: CharacterFields, lore: Sequence[Json], base: Json) -> Json:
         held = extensions.get(OURS)
         extensions[OURS] = {**(held if isinstance(held, dict) else {}), **changed}
     data["extensions"] = extensions
-    return with_lore(data, lore)
+    known = _lore_of(data)
+    written = with_lore(data, lore, known)
+    if any(entry["stages"] for entry in (*known, *lore)) and _lore_of(written) != list(lore):
+        # Ladders that would be read otherwise now: each entry says its stages itself.
+        entries = written_entries(data)
+        written = with_lore(data, lore, [LoreEntryIn.model_validate(lore_fields(one)).model_dump() for one in entries])
+    return written
+
+
+def _lore_of(data: Json) -> list[Json]:
+    return [entry.model_dump() for entry in body_of(data, "x", Report()).lore]
 
 
 def empty_data(name: str) -> Json:

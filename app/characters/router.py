@@ -13,6 +13,7 @@ from app.adapters import check_there
 from app.auth import CallerDep
 from app.characters import store
 from app.characters.schemas import CharacterCreate, CharacterFields, CharacterOut, CharacterPage, LoreEntryIn
+from app.characters.staging import in_stages, with_stages
 from app.etag import IfMatch, etag
 from app.services import ServicesDep
 from app.tables import SHARED, Character, LoreEntry
@@ -26,7 +27,7 @@ async def create(body: CharacterCreate, caller: CallerDep, services: ServicesDep
     if body.adapter:
         check_there(services, body.adapter)
     async with services.db.write() as db:
-        character = await store.create(db, caller, body)
+        character = await store.create(db, caller, with_stages(body))
         out = await show(db, character)
     response.headers["Location"] = f"/api/characters/{character.slug}"
     response.headers["ETag"] = etag(character.revision)
@@ -121,10 +122,11 @@ async def change_lore(
     async with services.db.write() as db:
         character = await store.find_to_change(db, caller, slug, if_match)
         await db.execute(sql_delete(LoreEntry).where(LoreEntry.character_id == character.id))
-        store.replace_lore(db, character, body)
+        lore = in_stages(body, CharacterFields.model_validate(character.document).stages)
+        store.replace_lore(db, character, lore)
         store.revise(db, character)
         response.headers["ETag"] = etag(character.revision)
-    return body
+    return lore
 
 
 async def show(db: AsyncSession, character: Character) -> CharacterOut:

@@ -130,6 +130,12 @@ class LoreEntryIn(Body):
     triggers: list[Trigger] = Field(default=[], max_length=6)
     vectorized: bool = False
     only_for: OnlyFor | None = None
+    stages: list[Name] | None = Field(
+        default=None,
+        max_length=20,
+        description="Names of the bond's stages that it speaks at; empty: all of them. Unset: all, unless its keys are "
+        "ranges of affinity (`docs/bonds.md`).",
+    )
     extra: JsonObject = Field(default={}, description="What only other programs know; it is kept and given back.")
 
 

@@ -52,7 +52,9 @@ def is_always_told(item: Keyed) -> bool:
     One that is constant may still be drawn, rest, wait, or read differently from turn to turn.
     """
     entry = item.entry
-    seldom = entry.group or entry.cooldown or entry.delay or entry.delay_until_recursion or entry.triggers
+    seldom = (
+        entry.group or entry.stages or entry.cooldown or entry.delay or entry.delay_until_recursion or entry.triggers
+    )
     certain = entry.constant and entry.probability >= 100 and not seldom and item.rules == NO_RULES
     return bool(certain) and not VOLATILE.search(entry.content)
 
@@ -103,6 +105,7 @@ def _chat(ask: Ask, known: Known, scene: Scene) -> Chat:
         triggers=_triggers(ask, known),
         replies=sum(message.role == "assistant" for message in known.heard.history),
         greeting=_greeting(known, scene.user),
+        stage=known.stage.name if known.stage else "",
     )
 
 

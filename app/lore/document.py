@@ -17,6 +17,8 @@ _NOT_STORED = ("uid", "book", "digest")
 def entry_of(uid: str, document: Mapping[str, Any], book: str = "book") -> Entry:
     """The entry of a stored document; what a document from before lacks is as it was."""
     fields = {**document, **{name: tuple(document.get(name, ())) for name in _TUPLES}}
+    if document.get("stages") is not None:
+        fields["stages"] = tuple(document["stages"])
     only = document.get("only_for")
     if only:
         fields["only_for"] = CharacterFilter(only["exclude"], tuple(only["names"]), tuple(only["tags"]))
@@ -27,7 +29,8 @@ def entry_of(uid: str, document: Mapping[str, Any], book: str = "book") -> Entry
 def document_of(entry: Entry) -> dict[str, Any]:
     """An entry as a document, of which `entry_of` makes the same."""
     fields = {name: value for name, value in asdict(entry).items() if name not in _NOT_STORED}
-    return fields | {name: list(fields[name]) for name in _TUPLES} | {"extra": dict(entry.extra)}
+    stages = None if entry.stages is None else list(entry.stages)
+    return fields | {name: list(fields[name]) for name in _TUPLES} | {"extra": dict(entry.extra), "stages": stages}
 
 
 def fitting(document: dict[str, Any]) -> dict[str, Any]:

@@ -19,6 +19,8 @@ POSITIONS: tuple[Position, ...] = get_args(Position)
 ROLES: tuple[Role, ...] = get_args(Role)
 TRIGGERS: tuple[Trigger, ...] = get_args(Trigger)
 STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)
+OURS = "moodline"
+"""The extension in which files of other programs keep what only we have."""
 DEPTH = 4
 """Messages before the end at which an entry that names no depth is told."""
 FOREVER = 10**9
@@ -47,7 +49,9 @@ class Entry:
     `probability` is per cent. `group` lists inclusion groups with commas: one of a group speaks. `sticky`, `cooldown`
     and `delay` are messages. `delay_until_recursion` is a level, 0 for none. `match` names the parts of the card that
     keys are looked for in as well. `triggers`: kinds of turn that it speaks in, empty for all. `vectorized`: may be
-    found by meaning. `digest` tells one wording of an entry from another. `extra` is what only other programs know.
+    found by meaning. `stages` are those of the bond that it speaks at, empty for all; None where nobody said so, and
+    what its keys say of affinity may be read for it (`app.lore.ladder`). `digest` tells one wording of an entry from
+    another. `extra` is what only other programs know.
     """
 
     uid: str
@@ -84,6 +88,7 @@ class Entry:
     triggers: tuple[str, ...] = ()
     vectorized: bool = False
     only_for: CharacterFilter | None = None
+    stages: tuple[str, ...] | None = None
     book: str = "book"
     digest: str = ""
     extra: Mapping[str, Any] = field(default_factory=dict)

@@ -15,8 +15,8 @@ class Fate:
     """What became of an entry: `key` is the primary key that was found, `message_index` the message it begins in.
 
     `reason` says why it fired (`constant`, `key`, `sticky`, `external`, `decorator`, `and_any` …) or at which check it
-    failed (`disabled`, `character`, `cooldown`, `no match`, `secondary`, `group`, `probability`, `budget: …` …), with
-    what is wrong with its keys. `passed` is the number of the pass that it fired in.
+    failed (`disabled`, `character`, `stage`, `cooldown`, `no match`, `secondary`, `group`, `probability`,
+    `budget: …` …), with what is wrong with its keys. `passed` is the number of the pass that it fired in.
     """
 
     uid: str

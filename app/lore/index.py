@@ -46,6 +46,7 @@ class Keyed:
             or entry.constant
             or entry.triggers
             or entry.only_for
+            or entry.stages
             or entry.delay
             or entry.delay_until_recursion
             or entry.exclude_recursion

@@ -22,8 +22,8 @@ class Chat:
     `messages` are (speaker, text), oldest first; keys see `speaker: text`, or the text alone if the speaker is empty.
     `prompts` are scanned with them. `fields` are parts of the card that entries may ask to be matched. `card` and
     `tags` are what character filters look at. `triggers` say what kind of turn it is. `replies` is how many of the
-    messages are the character's, `greeting` the number of the first message among the card's. `external` are ids of
-    entries that were found by meaning.
+    messages are the character's, `greeting` the number of the first message among the card's. `stage` is the bond's.
+    `external` are ids of entries that were found by meaning.
     """
 
     messages: Sequence[tuple[str, str]]
@@ -34,6 +34,7 @@ class Chat:
     triggers: Sequence[str] = ("normal",)
     replies: int = 0
     greeting: int | None = None
+    stage: str = ""
     external: frozenset[str] = frozenset()
 
 
@@ -129,6 +130,8 @@ class Judge:
         return why if why or sticky else self._waits(entry, state) or self._ruled_out(item)
 
     def _filtered(self, entry: Entry) -> str:
+        if entry.stages and self._chat.stage not in entry.stages:
+            return "stage"
         only = entry.only_for
         if only is None:
             return ""

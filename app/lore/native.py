@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from app.lore.entry import (
     LOGICS,
+    OURS,
     POSITIONS,
     ROLES,
     STRATEGIES,
@@ -103,6 +104,7 @@ def read_entry(raw: Mapping[str, Any], uid: str = "0", book: str = "book") -> En
         triggers=tuple(name for name in _texts(raw.get("triggers")) if name in TRIGGERS),
         vectorized=bool(raw.get("vectorized")),
         only_for=_filter(raw.get("characterFilter")),
+        stages=read_stages(raw.get("extensions")),
         book=book,
         digest=_digest(raw),
         extra={key: value for key, value in raw.items() if key not in _KNOWN},
@@ -126,6 +128,7 @@ def write_entry(entry: Entry, uid: int, place: int = 0) -> dict[str, Any]:
         "displayIndex": place,
         "useProbability": True,
         **entry.extra,
+        **_extensions(entry),
         "uid": uid,
         "key": list(entry.keys),
         "keysecondary": list(entry.secondary_keys),
@@ -165,6 +168,27 @@ def write_entry(entry: Entry, uid: int, place: int = 0) -> dict[str, Any]:
             "tags": list(only.tags) if only else [],
         },
     }
+
+
+def read_stages(extensions: object) -> tuple[str, ...] | None:
+    """The stages that an entry is for, by our part of its extensions; None where that says nothing of them."""
+    ours = extensions.get(OURS) if isinstance(extensions, Mapping) else None
+    told = ours.get("stages") if isinstance(ours, Mapping) else None
+    if not isinstance(told, list):
+        return None
+    return tuple(name.strip()[:100] for name in told[:20] if isinstance(name, str) and name.strip())
+
+
+def _extensions(entry: Entry) -> dict[str, Any]:
+    """The extensions that an entry came with, and its stages among them; nothing where there are none."""
+    held = entry.extra.get("extensions")
+    extensions = dict(held) if isinstance(held, Mapping) else {}
+    ours = extensions.pop(OURS, None)
+    ours = {name: value for name, value in ours.items() if name != "stages"} if isinstance(ours, Mapping) else {}
+    if entry.stages is not None:
+        ours["stages"] = list(entry.stages)
+    extensions |= {OURS: ours} if ours else {}
+    return {"extensions": extensions} if extensions else {}
 
 
 def read_settings(raw: Mapping[str, Any], max_context: float) -> tuple[Settings, bool, Strategy]:

@@ -47,6 +47,7 @@ def read_script(body: Run, books: Sequence[Mapping[str, Any]]) -> Script:
         fields=body.fields,
         trigger=body.trigger,
         greeting=body.greeting,
+        stage=body.stage,
         timers=timers,
         quirks=SILLYTAVERN if body.compatible else OURS,
         seed=body.seed,

@@ -52,6 +52,7 @@ class Script:
     fields: Mapping[CardField, str] = field(default_factory=dict)
     trigger: str = "normal"
     greeting: int | None = None
+    stage: str = ""
     timers: Timers = NO_TIMERS
     quirks: frozenset[Quirk] = SILLYTAVERN
     seed: int = 0
@@ -100,6 +101,7 @@ def _call(script: Script, index: Index, length: int, timers: Timers, draws: Draw
         triggers=(script.trigger,),
         replies=sum(not m.get("is_user") for m in messages),
         greeting=script.greeting,
+        stage=script.stage,
         external=frozenset(entry.id for entry in index.entries if entry.uid in external),
     )
     return activate(

@@ -71,6 +71,7 @@ class Run(BaseModel):
     fields: dict[CardField, Text] = {}
     trigger: Short = "normal"
     greeting: Annotated[int, WHOLE] | None = None
+    stage: Short = Field(default="", description="The bond's, for entries that speak at some stages only.")
     seed: Annotated[int, WHOLE] = Field(default=0, description="Of the draws that follow those given.")
 
 

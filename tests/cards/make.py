@@ -278,6 +278,46 @@ def forms() -> Iterator[Case]:
     yield "李云龙.txt", persona.encode(), good("haruhi", told, "text")
 
 
+def ladder(label: str, ranges: list[str], names: list[str]) -> Json:
+    """A card whose author wrote stages as lore: a status line calls one entry of a group."""
+    entries = [
+        {
+            "keys": [f"/{label}[:：]\\s*({numbers})\\b/i"],
+            "content": f"Now: {name}.",
+            "extensions": {"group": "bond", "position": 4, "depth": 2},
+            "enabled": True,
+            "insertion_order": 100,
+            "comment": name,
+        }
+        for numbers, name in zip(ranges, names, strict=True)
+    ]
+    return {**SMALL, "character_book": {"extensions": {}, "entries": entries}}
+
+
+def ours() -> Iterator[Case]:
+    """What only Moodline has: stages, the bond's rules, how it recalls, and lore by stage."""
+    stages = [
+        {"name": "stranger", "affinity": 0, "persona": "Keeps away.", "style": "", "greeting": "", "strategy": None},
+        {"name": "朋友", "affinity": 40, "persona": "", "style": "Jokes.", "greeting": "You!", "strategy": "c-m"},
+    ]
+    bond = {"start": 5, "variables": {"trust": {"start": 10}}, "events": {"gift": {"affinity": 8, "trust": 1}}}
+    told = {
+        "stages": stages,
+        "bond": {**bond, "feelings": {"anger": {"trust": -5}}, "judged": 3},
+        "strategy": "calibrated",
+    }
+    entry = {**ENTRY, "extensions": {**ENTRY["extensions"], "moodline": {"stages": ["朋友"]}}}
+    always = {**ENTRY3, "extensions": {"moodline": {"stages": []}}}
+    book = {"extensions": {}, "entries": [entry, always]}
+    whole = {**V3, "character_book": book, "extensions": {**V3["extensions"], "moodline": told}}
+    yield "moodline.json", raw(card(whole, 3)), good("V3", whole, "json")
+    yield "moodline.png", png(text(b"ccv3", b64(card(whole, 3)))), good("V3", whole, "png")
+    chinese = ladder("好感度", ["[0-9]|[1-3][0-9]", "[4-6][0-9]", "[7-9][0-9]|100"], ["陌生", "熟悉", "恋人"])
+    yield "ladder-zh.json", raw(card(chinese)), good("V2", chinese, "json")
+    english = ladder("affection", [r"\d|[12]\d", r"[3-9]\d|100"], ["Cold", "Warm"])
+    yield "ladder-en.json", raw(card(english)), good("V2", english, "json")
+
+
 def malformed() -> Iterator[Case]:
     """What is found in the wild, and read all the same."""
 
@@ -416,7 +456,7 @@ def main() -> None:
     for old in HERE.iterdir():
         old.unlink()
     expected = {}
-    for group in (fields, carriers, forms, malformed, messy_carriers, refused):
+    for group in (fields, carriers, forms, ours, malformed, messy_carriers, refused):
         for name, content, told in group():
             assert name not in expected, name
             (HERE / name).write_bytes(content)

@@ -97,6 +97,38 @@ def test_a_character_that_never_was_a_card_becomes_one() -> None:
     assert body_of(card.data, "x", Report()).model_dump()["stages"] == fields.model_dump()["stages"]
 
 
+def test_what_only_we_have_is_read_from_our_extension_and_written_there() -> None:
+    body = body_of(read(vector("moodline.json"), "moodline.json").data, "x", Report())
+    assert [(stage.name, stage.affinity, stage.strategy) for stage in body.stages] == [
+        ("stranger", 0, None),
+        ("朋友", 40, "c-m"),
+    ]
+    assert (body.bond.start, body.bond.variables["trust"].start, body.bond.judged) == (5, 10, 3)
+    assert (body.bond.events["gift"], body.strategy) == ({"affinity": 8, "trust": 1}, "calibrated")
+    assert [entry.stages for entry in body.lore] == [["朋友"], []]
+    fields = CharacterFields.model_validate(body.model_dump(exclude={"slug", "shared", "lore"}))
+    lore = [entry.model_dump() for entry in body.lore]
+    lore[0]["stages"], lore[1]["stages"] = ["stranger", "朋友"], None
+    for way in WAYS:
+        data = read(write(data_of(fields, lore, empty_data(fields.name)), {}, None, *way)).data
+        again = body_of(data, "x", Report())
+        assert again.model_dump(exclude={"lore"}) == body.model_dump(exclude={"lore"})
+        assert [entry.model_dump() for entry in again.lore] == lore
+
+
+@pytest.mark.parametrize(
+    ("name", "stages"),
+    [
+        ("ladder-zh.json", [("陌生", 0), ("熟悉", 40), ("恋人", 70)]),
+        ("ladder-en.json", [("Cold", 0), ("Warm", 30)]),
+    ],
+)
+def test_stages_written_as_lore_are_stages_and_lore_that_names_them(name: str, stages: list[tuple[str, float]]) -> None:
+    body = body_of(read(vector(name), name).data, "x", Report())
+    assert [(stage.name, stage.affinity) for stage in body.stages] == stages
+    assert [(entry.stages, entry.constant) for entry in body.lore] == [([stage], True) for stage, _ in stages]
+
+
 def test_v2_has_neither_fields_nor_decorators_of_v3() -> None:
     card = read(vector("v3.json"), "v3.json")
     second = json.loads(write(card.data, card.outer, None, "json", "v2"))

@@ -11,10 +11,10 @@ from typing import Any
 
 from app.characters.forms.values import flag_of, number_of, object_of, text_of, texts_of
 from app.characters.reading import CardError, Json, Report
+from app.lore.entry import OURS
+from app.lore.native import read_stages
 
 SPEC = "lorebook_v3"
-OURS = "moodline"
-"""The extension in which a V2 file keeps what V3 has and V2 has not, and every file what only we have."""
 POSITIONS = {0: "before_char", 1: "after_char"}
 MOVED = {
     "position": "position",
@@ -51,6 +51,7 @@ MOVED = {
     "character_filter": "characterFilter",
 }
 """Extensions of a card's entry, and SillyTavern's own names for them."""
+_MOVED_HERE = frozenset({"content", "use_regex"})
 _NATIVE = frozenset({"key", "keysecondary", "order", "disable", "uid"})
 
 
@@ -120,16 +121,21 @@ def plain_entry(entry: Json) -> Json:
     if not kept:
         return entry
     plain = {name: value for name, value in entry.items() if name != "use_regex"}
+    ours = entry["extensions"].get(OURS)
+    kept = {**(ours if isinstance(ours, dict) else {}), **kept}
     return {**plain, "content": rest, "extensions": {**entry["extensions"], OURS: kept}}
 
 
 def whole_entry(entry: Json) -> Json:
     """The entry that `plain_entry` was made of, unless its content has been changed since."""
     extensions = entry.get("extensions")
-    kept = extensions.get(OURS) if isinstance(extensions, dict) else None
-    if not isinstance(kept, dict) or not isinstance(extensions, dict) or not kept.keys() <= {"content", "use_regex"}:
+    ours = extensions.get(OURS) if isinstance(extensions, dict) else None
+    if not isinstance(ours, dict) or not isinstance(extensions, dict) or not ours.keys() <= {*_MOVED_HERE, "stages"}:
         return entry
-    whole = {**entry, **kept, "extensions": {name: value for name, value in extensions.items() if name != OURS}}
+    kept = {name: value for name, value in ours.items() if name in _MOVED_HERE}
+    rest = {name: value for name, value in extensions.items() if name != OURS}
+    rest |= {OURS: {"stages": ours["stages"]}} if "stages" in ours else {}
+    whole = {**entry, **kept, "extensions": rest}
     content = whole["content"]
     unchanged = isinstance(content, str) and plain_entry({**whole, "content": content})["content"] == entry["content"]
     return whole if unchanged else entry
@@ -177,6 +183,8 @@ def to_native(entry: Json, number: int) -> Json:
         "caseSensitive": entry.get("case_sensitive"),
     }
     native |= {theirs: extensions[ours] for ours, theirs in MOVED.items() if extensions.get(ours) is not None}
+    if (stages := read_stages(extensions)) is not None:
+        native["extensions"] = {OURS: {"stages": list(stages)}}
     return native
 
 

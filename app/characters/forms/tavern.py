@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from app.characters.forms.book import OURS, normal_book, plain_entry
+from app.characters.forms.book import normal_book, plain_entry
 from app.characters.forms.values import moment_of, object_of, text_of, texts_of
 from app.characters.reading import CardError, Json, Report
+from app.lore.entry import OURS
 
 FIRST = ("name", "description", "personality", "scenario", "first_mes", "mes_example")
 """What V1 has."""
