@@ -7,10 +7,13 @@ from typing import Annotated, Literal
 
 import typer
 
+from app.cli.commands.teaching import teaching
+
 data = typer.Typer(
     help="Data sets for training and evaluation: rows of a scene and what the character says in it.",
     no_args_is_help=True,
 )
+data.add_typer(teaching)
 
 Out = Annotated[Path, typer.Option("--out", "-o", help="Where to; JSONL, one row a line.")]
 Persona = Annotated[str, typer.Option(help="Who that is: words, a text file, or a JSON file of cards by name.")]

@@ -22,17 +22,7 @@ BATCH = 64
 
 def memories(script: Script, role: str, encoder: Encoder, tagger: EmotionTagger) -> Iterator[dict[str, Any]]:
     """Memories as {role, text, emotion, scene, tagger}: its line and the one before it; feelings go from 0 to 1."""
-    language = language_of([line.text for scene in script.scenes for line in scene.lines])
-    seen: set[str] = set()
-    found: list[tuple[str, str, int]] = []
-    for number, scene in enumerate(script.scenes):
-        said = [line for line in scene.lines if line.speaker and line.text]
-        for before, line in pairwise(said):
-            if line.speaker == role:
-                text = line_text([(before.speaker, before.text), (role, line.text)], language)
-                if (key := folded(text)) not in seen:
-                    seen.add(key)
-                    found.append((text, without_actions(line.text) or line.text, number))
+    found = [*units(script, role)]
     for begin in range(0, len(found), BATCH):
         batch = found[begin : begin + BATCH]
         spoken = [own for _, own, _ in batch]
@@ -40,3 +30,17 @@ def memories(script: Script, role: str, encoder: Encoder, tagger: EmotionTagger)
         for (text, _, number), emotion in zip(batch, felt, strict=True):
             named = {name: round(float(value), 4) for name, value in zip(EMOTIONS, emotion, strict=True)}
             yield {"role": role, "text": text, "emotion": named, "scene": number, "tagger": tagger.id}
+
+
+def units(script: Script, role: str) -> Iterator[tuple[str, str, int]]:
+    """What a role said with what it was told before, each once; what it said alone; and the scene's number."""
+    language = language_of([line.text for scene in script.scenes for line in scene.lines])
+    seen: set[str] = set()
+    for number, scene in enumerate(script.scenes):
+        said = [line for line in scene.lines if line.speaker and line.text]
+        for before, line in pairwise(said):
+            if line.speaker == role:
+                text = line_text([(before.speaker, before.text), (role, line.text)], language)
+                if (key := folded(text)) not in seen:
+                    seen.add(key)
+                    yield text, without_actions(line.text) or line.text, number

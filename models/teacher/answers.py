@@ -78,7 +78,9 @@ class Answers:
         self._known[key] = answer
 
     def close(self) -> None:
-        """Let others write the file."""
+        """Let others write the file, which is gone again where nothing was answered."""
+        if not self._known:
+            self.path.unlink(missing_ok=True)
         self._file.close()
 
     def _read(self) -> None:
