@@ -49,7 +49,7 @@ def instruct(how: Teaching, file: Path, role: str, persona: str, count: int, ask
     with told():
         script, rows = _script(file, role, 1)
         known = persona_of(persona, role) or script.personas.get(role, "")
-        general = _lines(asked) if asked else []
+        general = lines_of(asked) if asked else []
     inputs = [file, *([asked] if asked else [])]
     job = Job("instruct", inputs, {"role": role, "persona": known, "count": count})
     teach(how, job, lambda desk: _instruct(desk, script, rows, known, count, general))
@@ -142,7 +142,7 @@ def _language(rows: Sequence[Example]) -> Language:
     return rows[0].scene.language
 
 
-def _lines(file: Path) -> list[str]:
+def lines_of(file: Path) -> list[str]:
     """A file's lines that are not empty. Raises BadRow where there is none."""
     found = [line.strip() for line in read_text(file).split("\n") if line.strip()]
     if not found:

@@ -173,3 +173,106 @@ def make_bank(script: Script, role: Role, how: Teaching) -> None:
     from app.data.taught import feelings
 
     feelings(how, script, role)
+
+
+@teaching.command("acts")
+@taught
+def make_acts(
+    chapter: Annotated[Path, typer.Argument(help="A text.")],
+    how: Teaching,
+    role: Annotated[str, typer.Option(help="Rows of this one; else of everyone who speaks twice.")] = "",
+) -> None:
+    """Make scenes of thought, action and speech of a chapter, with what moves each who is there (CoSER).
+
+    What is said must stand in the chapter, word for word.
+
+    Example: `moodline data acts chapter1.txt --role Anna --teacher URL -o rows.jsonl`.
+    """
+    from app.data.imagined import acts
+
+    acts(how, chapter, role)
+
+
+@teaching.command("human-pairs")
+@taught
+def make_human_pairs(
+    questions: Annotated[Path, typer.Argument(help="Questions, one a line; with --topics they are topics.")],
+    how: Teaching,
+    topics: Annotated[int, typer.Option(min=0, help="Make so many questions on each line.")] = 0,
+    role: Annotated[str, typer.Option(help="Who answers; else an assistant does.")] = "",
+    persona: Persona = "",
+) -> None:
+    """Answer each question as a friend would, and as a formal assistant: pairs to prefer the former (human-like DPO).
+
+    Example: `moodline data human-pairs topics.txt --topics 20 --teacher URL -o pairs.jsonl`.
+    """
+    from app.data.imagined import pair_up
+
+    pair_up(how, questions, topics, role, persona)
+
+
+@teaching.command("monologues")
+@taught
+def make_monologues(script: Script, role: Role, how: Teaching, persona: Persona = "", turns: Turns = 8) -> None:
+    """Tell scenes as a story of one's own: who I am and where, and a hidden thought before each reply (mirau).
+
+    Example: `moodline data monologues 甄嬛传.txt --role 甄嬛 --teacher URL -o rows.jsonl`.
+    """
+    from app.data.imagined import monologues
+
+    monologues(how, script, role, persona, turns)
+
+
+@teaching.command("personas")
+@taught
+def make_personas(
+    chats: Annotated[Path, typer.Argument(help="Dialogues as `data lccc` reads them: JSON lists, or lines with tabs.")],
+    how: Teaching,
+) -> None:
+    """Make a card of who speaks in a chat, in agreement with it; cards that contradict it or hold a line are left out.
+
+    Example: `moodline data personas LCCC-base_train.json --teacher URL --money 5 --price 0.15,0.60 -o rows.jsonl`.
+    """
+    from app.data.imagined import personas
+
+    personas(how, chats)
+
+
+@teaching.command("styles")
+@taught
+def make_styles(
+    said: Annotated[Path, typer.Argument(help="What is said to the character, one a line.")],
+    how: Teaching,
+    style: Annotated[
+        list[str] | None, typer.Option(help="A style's name; give several. Else all of --profiles.")
+    ] = None,
+    profiles: Annotated[Path | None, typer.Option(help="A folder of StyleEval's profiles; else they are made.")] = None,
+    role: Annotated[str, typer.Option(help="Who answers; else an assistant does.")] = "",
+    persona: Persona = "",
+) -> None:
+    """Answer in styles, recite a style before the answer, and move answers into a style (StyleChat).
+
+    Example: `moodline data styles said.txt --style Humor --style 文言 --teacher URL -o rows.jsonl`.
+    """
+    from app.data.imagined import styles
+
+    styles(how, said, style or [], profiles, role, persona)
+
+
+@teaching.command("invent")
+@taught
+def invent_cards(
+    seeds: Annotated[Path, typer.Argument(help="Cards to go by, JSON or JSONL: 角色名称, 身份背景, 性格特征, …")],
+    how: Teaching,
+    count: Annotated[int, typer.Option(min=1, help="How many new cards.")] = 20,
+    rounds: Annotated[int, typer.Option(min=1, help="Of the talk with each.")] = 6,
+) -> None:
+    """Invent persona cards after those there are, and a talk with each (character_AI_open's self-instruct).
+
+    A teacher knows some kinds of people better than others; look at what it made before you train on it.
+
+    Example: `moodline data invent cards.jsonl --count 100 --teacher URL -o rows.jsonl`.
+    """
+    from app.data.imagined import invent
+
+    invent(how, seeds, count, rounds)

@@ -16,7 +16,6 @@ from typer.testing import CliRunner
 
 from app.cli.main import app
 from models.example import read_examples
-from models.teacher.tag import EMOTIONS
 from tests.peer import Peer
 
 SCRIPT = "第1幕\n阿远：今晚还点灯吗？\n玛拉：灯塔一夜也不能黑。\n阿远：那我陪你。\n玛拉：好，把油拿来。\n"
@@ -108,20 +107,25 @@ async def test_what_cannot_be_read_is_counted_named_and_told(peer: Peer, tmp_pat
     assert (again.returncode, "rows.jsonl is there already" in said) == (1, True)
 
 
-def test_the_packaged_model_scores_feelings_under_a_schema(
-    tmp_path: Path, weights_home: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_the_packaged_model_is_a_teacher_too(tmp_path: Path, weights_home: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("MOODLINE_HOME", str(weights_home))
-    script, out = file(tmp_path, "灯塔.txt", SCRIPT), tmp_path / "bank.jsonl"
+    asked, out = (
+        file(tmp_path, "asked.txt", "Say in one short sentence what a lighthouse is.\n"),
+        tmp_path / "rows.jsonl",
+    )
+    command = ("human-pairs", asked, "--teacher", "packaged", "--temperature", "0", "-o", out)
 
-    done = run("feelings", script, "--role", "玛拉", "--teacher", "packaged", "--seed", "1", "-o", out)
+    done = run(*command)
 
-    made = [json.loads(row) for row in out.read_text("utf-8").splitlines()] if out.exists() else []
-    lost = re.search(r"(\d+) not made", told(done))
-    assert len(made) + (int(lost[1]) if lost else 0) == 2, told(done)
-    assert all(set(row["emotion"]) == set(EMOTIONS) for row in made)
-    assert (done.exit_code, out.exists()) in ((0, True), (1, False))
-    assert (tmp_path / "bank.answers.jsonl").stat().st_size > 0
+    assert done.exit_code == 0, told(done)
+    (row,) = read_examples(out)
+    assert row.reply
+    assert row.rejected not in ("", row.reply)
+    first = out.read_bytes()
+    again = run(*command, "--force")
+    assert again.exit_code == 0, told(again)
+    assert "this run cost 0 requests" in told(again)
+    assert out.read_bytes() == first
 
 
 @pytest.mark.parametrize(
@@ -132,6 +136,12 @@ def test_the_packaged_model_scores_feelings_under_a_schema(
         (("instruct", "灯塔.txt", "--role", "玛拉", "--questions", "empty.txt"), "the file has no line"),
         (("experiences", "empty.txt", "--role", "玛拉"), "no paragraph of 40 letters"),
         (("extract", "empty.txt"), "the file is empty"),
+        (("acts", "灯塔.txt", "--role", "船长"), "'船长' is not in 灯塔.txt"),
+        (("monologues", "灯塔.txt", "--role", "船长"), "'船长' says nothing in 灯塔"),
+        (("human-pairs", "empty.txt"), "the file has no line"),
+        (("personas", "empty.txt"), "no chat of two lines"),
+        (("styles", "灯塔.txt"), "Give --style NAME, or --profiles"),
+        (("invent", "card.json"), "line 1: 角色名称 must be a text"),
         (("extract", "灯塔.txt", "--money", "1"), "A limit in money needs --price"),
         (("extract", "灯塔.txt", "--price", "cheap"), "expected two numbers"),
         (("extract", "灯塔.txt"), "There is no teacher nobody"),
@@ -143,12 +153,13 @@ def test_what_is_wrong_is_told_before_anything_is_asked(
     monkeypatch.chdir(tmp_path)
     file(tmp_path, "灯塔.txt", SCRIPT)
     file(tmp_path, "empty.txt", "\n")
+    file(tmp_path, "card.json", '[{"name": "玛拉"}]')
 
     done = run(*arguments, "--teacher", "nobody", "-o", "rows.jsonl")
 
     assert done.exit_code in (1, 2)
     assert why in told(done)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["empty.txt", "灯塔.txt"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["card.json", "empty.txt", "灯塔.txt"]
 
 
 async def test_rows_of_instruction_come_through_the_whole_command(peer: Peer, tmp_path: Path):

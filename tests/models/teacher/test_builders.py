@@ -3,28 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from models.data.pairs import Cut, pairs
 from models.data.script import Line, Script, Staged, read_script
 from models.example import Example
-from models.prompt import render
 from models.scene import Language, Scene
-from models.scripted import ScriptedEngine
-from models.teacher.answers import Answers
-from models.teacher.ask import Teacher
 from models.teacher.excerpts import chunks, excerpt, gives_away, paragraphs
 from models.teacher.experience import Life, experiences, read_lines
 from models.teacher.extract import dialogues
 from models.teacher.instruct import Piece, Profile, context_instruct, persona_of, profile_of, role_gpt
-from models.teacher.parts import Desk, Made
 from models.teacher.profiles import under_profiles
 from models.teacher.tag import EMOTIONS, bank
 from models.token_count import estimate_tokens
+from tests.models.teacher.desk import asked, assert_sound, why
 
 BOTH: list[Language] = ["zh", "en"]
 SCRIPTS: dict[Language, Script] = {
@@ -48,40 +42,8 @@ SCRIPTS: dict[Language, Script] = {
 ROLES: dict[Language, str] = {"zh": "玛拉", "en": "Mara"}
 
 
-@pytest.fixture
-def desk_of(tmp_path: Path) -> Iterator[Callable[..., Desk]]:
-    """A desk whose teacher says these things, one after another; objects are said as JSON."""
-    with Answers(tmp_path / "answers.jsonl") as answers:
-
-        def desk(*replies: Any) -> Desk:
-            told = [reply if isinstance(reply, str) else json.dumps(reply, ensure_ascii=False) for reply in replies]
-            return Desk(Teacher(ScriptedEngine(told, abilities=frozenset()), answers, at_once=1))
-
-        yield desk
-
-
-def asked(desk: Desk) -> list[str]:
-    engine = desk.teacher.engine
-    assert isinstance(engine, ScriptedEngine)
-    assert not engine.replies, "everything that was to be said was asked for"
-    return ["\n".join(message.content for message in one.messages) for one in engine.asked]
-
-
 def rows_of(language: Language) -> list[Example]:
     return list(pairs(SCRIPTS[language], ROLES[language], Cut(4)))
-
-
-def assert_sound(made: Made[Example]) -> None:
-    """Rows can be read back, have names of their own, and render."""
-    assert len({row.id for row in made.rows}) == len(made.rows)
-    for row in made.rows:
-        assert Example.from_json(row.to_json()) == row
-        prompt = render(row.scene, layout="late", budget=8000, window=40, count=estimate_tokens)
-        assert any(message.content == row.scene.history[-1].content for message in prompt.messages)
-
-
-def why(made: Made[Any]) -> list[str]:
-    return [one.reason for one in made.lost]
 
 
 @pytest.mark.parametrize("language", BOTH)
