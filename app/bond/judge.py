@@ -17,6 +17,7 @@ from sqlalchemy import or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.bond.affinity import AFFINITY
+from app.bond.rounds import answered_by
 from app.bond.rules import rules_of
 from app.bond.store import WAITING, hold_bond, replay_bond
 from app.characters.macros import fill_names
@@ -180,7 +181,7 @@ async def _claim(db: AsyncSession, moment: datetime) -> tuple[int, list[Exchange
 
 async def _exchange(db: AsyncSession, row: BondEvent) -> Exchange | None:
     reply = await db.get(Message, row.message_id)
-    said = await db.get(Message, reply.parent_id) if reply is not None else None
+    said = await answered_by(db, reply) if reply is not None else None
     fields = CharacterFields.model_validate((await db.get_one(Character, row.character_id)).document)
     if reply is None or said is None or not fields.bond.judged:
         return None

@@ -41,3 +41,17 @@ async def felt_in_groups(db: AsyncSession, scope: Scope, since: datetime | None,
             felt.append(asked)
             asked = None
     return felt
+
+
+async def answered_by(db: AsyncSession, reply: Message) -> Message | None:
+    """What of the user's a reply answers: the message above it, in a group above other members' lines.
+
+    None where nothing was said to it: the speaker has answered that already, or was not there.
+    """
+    said = await db.get(Message, reply.parent_id) if reply.parent_id else None
+    if reply.speaker_id is None:
+        return said
+    while said is not None and said.role != "user":
+        above = said.parent_id if said.speaker_id != reply.speaker_id else None
+        said = await db.get(Message, above) if above else None
+    return said if said is not None and reply.speaker_id in (said.audience or ()) else None
