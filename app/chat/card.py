@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from app.characters.macros import example_talks, fill_names, fill_original
@@ -13,12 +14,14 @@ EXAMPLES_SHARE = 0.25
 """Of the prompt, at most, for the talks of `mes_example`: they are the first to give way when a card is long."""
 
 
-def card_fields(character: CharacterFields, user: str, note: str, note_depth: int) -> dict[str, Any]:
+def card_fields(
+    character: CharacterFields, user: str, note: str, note_depth: int, company: Mapping[str, str]
+) -> dict[str, Any]:
     """Fields of `Scene`: the session's own note counts before that of the card."""
     called = character.called
 
     def named(text: str, original: str = "") -> str:
-        return fill_original(fill_names(text, called, user), original)
+        return fill_original(fill_names(text, called, user, company), original)
 
     deep = character.depth_prompt
     if deep and not note.strip():
@@ -32,13 +35,15 @@ def card_fields(character: CharacterFields, user: str, note: str, note_depth: in
     }
 
 
-async def examples(services: Services, character: CharacterFields, user: str, budget: int) -> str:
+async def examples(
+    services: Services, character: CharacterFields, user: str, budget: int, company: Mapping[str, str]
+) -> str:
     """As many of the card's example talks as fit their share of `budget` tokens, in their order.
 
     What follows the first that does not fit is left out; of that one, the first lines that fit are kept when it stands
     alone.
     """
-    talks = [fill_names(talk, character.called, user) for talk in example_talks(character.mes_example)]
+    talks = [fill_names(talk, character.called, user, company) for talk in example_talks(character.mes_example)]
     kept = await _fitting(services, talks, int(budget * EXAMPLES_SHARE))
     if talks and not kept:
         lines = await _fitting(services, talks[0].split("\n"), int(budget * EXAMPLES_SHARE))

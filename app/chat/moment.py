@@ -23,7 +23,7 @@ def moment_of(ask: Ask, known: Known) -> Moment:
         turn=new_id(),
         now=local(moment),
         idle=moment - known.last_at if known.last_at else None,
-        texts=_company(ask, user)
+        texts=company_of(ask, user)
         | {
             "description": fill_names(character.persona, character.called, user),
             "persona": known.who.text if known.who else "",
@@ -37,7 +37,7 @@ def moment_of(ask: Ask, known: Known) -> Moment:
     )
 
 
-def _company(ask: Ask, user: str) -> dict[str, str]:
+def company_of(ask: Ask, user: str) -> dict[str, str]:
     """What SillyTavern's macros of groups stand for; elsewhere they are the character's name."""
     if ask.cast is None:
         return {}

@@ -10,7 +10,7 @@ from app.characters.volatile import apart
 from app.chat.ask import Ask, Feeling, Known
 from app.chat.card import card_fields, examples
 from app.chat.feeling import worded
-from app.chat.moment import moment_of
+from app.chat.moment import company_of, moment_of
 from app.services import Services
 from app.sessions.told import without_name
 from models.prompt import Count, history_start, pieces
@@ -44,7 +44,9 @@ async def set_scene(services: Services, ask: Ask, known: Known, feeling: Feeling
     first = window_start(len(known.heard.history) - 1, ask.window)
     moment = moment_of(ask, known)
     scene = _scene(ask, known, feeling, first, moment)
-    scene = replace(scene, examples=await examples(services, known.character, scene.user, ask.budget))
+    scene = replace(
+        scene, examples=await examples(services, known.character, scene.user, ask.budget, company_of(ask, scene.user))
+    )
     opening = Opening(scene, moment, {}, frozenset(), ask.budget)
     counts = await opening.count_more(services, scene)
     start = first + history_start(scene, budget=ask.budget, window=ask.window, count=counts)
@@ -62,7 +64,9 @@ def _scene(ask: Ask, known: Known, feeling: Feeling, first: int, moment: Moment)
     filled = [fill(stable, held, str(place)) for place, (stable, _) in enumerate(texts)]
     persona, personality, style, scenario, user_persona = filled
     return Scene(
-        **card_fields(character, moment.user, fill(known.note, moment, "note"), known.note_depth),
+        **card_fields(
+            character, moment.user, fill(known.note, moment, "note"), known.note_depth, company_of(ask, moment.user)
+        ),
         language=character.language,
         persona=persona,
         personality=personality,

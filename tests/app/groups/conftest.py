@@ -12,7 +12,11 @@ Group = dict[str, Any]
 Form = Callable[..., Awaitable[Group]]
 PEOPLE: dict[str, dict[str, Any]] = {
     "mara": {"name": "Mara", "persona": "Mara keeps the lighthouse.", "greeting": "Mind the stairs, {{user}}."},
-    "bob": {"name": "Bob the Miller", "persona": "{{char}} mills flour and talks with {{group}}."},
+    "bob": {
+        "name": "Bob the Miller",
+        "persona": "{{char}} mills flour and talks with {{group}}.",
+        "system_prompt": "Beside {{notChar}}.",
+    },
     "lin": {"name": "小龙", "language": "zh", "persona": "小龙是个渔夫。"},
 }
 

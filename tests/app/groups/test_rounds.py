@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
@@ -9,6 +10,7 @@ import httpx
 import pytest
 from sqlalchemy import select
 
+from app.bond.judge import judge_waiting
 from app.check.everything import everything
 from app.reindex import embed_waiting
 from app.services import Services
@@ -99,6 +101,7 @@ async def test_members_speak_one_after_another_and_hear_each_other_by_name(
     assert "Also here: Bob the Miller" in mara
     assert "Also here: Mara" in bob
     assert "Bob the Miller mills flour and talks with Mara, Bob the Miller." in bob, "the macros know the group"
+    assert bob.startswith("<system> Beside Mara, ana.")
     assert "Fog over the quay." in mara
     assert "Fog over the quay." in bob
     said = [(None, "Is all well?"), ("mara", "The lamp is lit."), ("bob", "And the mill turns.")]
@@ -408,3 +411,45 @@ async def test_characters_alone_know_no_speakers_nor_mode_of_groups(client: http
     assert (named.status_code, named.json()["param"]) == (400, "speakers")
     spoken = await client.post(f"/api/sessions/{session}/turns", json={"mode": "speak"})
     assert (spoken.status_code, spoken.json()["param"]) == (422, "mode")
+
+
+async def test_what_the_user_said_is_judged_for_each_who_answers_once_and_never_what_members_said(
+    client: httpx.AsyncClient, form: Fixture, act: Fixture, open_session: Fixture, services: Services
+) -> None:
+    await form("mara", "bob", order="list")
+    body = {"name": "Lin", "persona": "Lin fishes.", "bond": {"judged": 5}}
+    assert (await client.post("/api/characters", json=body | {"slug": "lin"})).status_code == 201
+    await client.put("/api/groups/harbour/members/lin", json={}, headers={"If-Match": "*"})
+    session = await open_session()
+    judgement = '{"reason": "kind", "affinity": 3}'
+    await act(session, "Aye.", "Bob dislikes it.", "I thank you.", text="You are kind, all of you.")
+    await act(session, "And I say more.", mode="speak", speakers=["lin"])
+    engine = services.engine
+    assert isinstance(engine, ScriptedEngine)
+    engine.replies.append(judgement)
+    while await judge_waiting(services):
+        pass
+    asked = engine.asked[-1].messages[-1].content
+    assert asked == "ana: You are kind, all of you.\nLin: I thank you."
+    events = (await client.get("/api/bonds/lin/events?user=ana")).json()
+    assert [(event["kind"], event["numbers"]) for event in events] == [("judged", {"affinity": 3.0})]
+
+
+async def test_who_hangs_up_ends_the_round_with_the_line_that_is_being_said(
+    form: Fixture, services: Services, running: Fixture, engine: ScriptedEngine
+) -> None:
+    async with running(services) as (http, _server):
+        await form("mara", "bob", order="list", http=http)
+        session = (await http.post("/api/sessions", json={"character": "group/harbour"})).json()["id"]
+        engine.pace = asyncio.Event()
+        engine.replies += ["Light.", "Flour."]
+        body = {"text": "What have you?", "stream": True}
+        async with http.stream("POST", f"/api/sessions/{session}/turns", json=body) as answer:
+            turn_id = answer.headers["x-moodline-turn"]
+            assert "event: turn" in await anext(answer.aiter_text())
+        engine.pace.set()
+        rest = (await http.get(f"/api/turns/{turn_id}/events")).text
+        assert '"state":"finished"' in rest
+        branch = (await http.get(f"/api/sessions/{session}")).json()["branch"]
+    assert [message["text"] for message in branch[1:]] == ["What have you?", "Light."]
+    assert list(engine.replies) == ["Flour."]
