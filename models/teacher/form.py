@@ -37,8 +37,8 @@ F = TypeVar("F", bound=Form)
 
 
 def response_format(form: type[Form]) -> dict[str, Any]:
-    """OpenAI's `response_format` for a form."""
-    schema = {"name": form.__name__, "schema": form.model_json_schema(), "strict": True}
+    """OpenAI's `response_format` for a form, whose strict mode wants every field named as required, and no defaults."""
+    schema = {"name": form.__name__, "schema": _strict(form.model_json_schema()), "strict": True}
     return {"type": "json_schema", "json_schema": schema}
 
 
@@ -57,6 +57,20 @@ def read_form(form: type[F], answer: str) -> F:
             at = ".".join(map(str, first["loc"]))
             why = f"{at}: {first['msg']}." if at else f"{first['msg']}."
     raise Unreadable(why)
+
+
+def _strict(schema: Any) -> Any:
+    if isinstance(schema, list):
+        return [_strict(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    # What stands below `properties` are names of fields, which may be called `title` or `default` too.
+    kept = {
+        key: {name: _strict(part) for name, part in value.items()} if key in ("properties", "$defs") else _strict(value)
+        for key, value in schema.items()
+        if key not in ("title", "default", "description")
+    }
+    return kept | ({"required": list(schema["properties"])} if "properties" in schema else {})
 
 
 def _values(answer: str) -> Iterator[Any]:

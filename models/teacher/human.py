@@ -48,7 +48,9 @@ async def questions_on(desk: Desk, topics: Sequence[str], language: Language, co
 
     made = await desk.through("questions", [Part[str](topic, partial(work, topic)) for topic in topics])
     index, kept = Index(), Made[str](lost=list(made.lost))
-    kept.sort_in(Lost(text, "repeats a question") if index.add(text) else text for text in made.rows if text)
+    for text in made.rows:
+        reason = "empty question" if not text else "repeats a question" if index.add(text) else ""
+        kept.sort_in([Lost(text, reason) if reason else text])
     return kept
 
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
 from models.data.near import Index, bare
 from models.example import Example
@@ -56,7 +56,6 @@ TOKENS = 1200
 class Other(Form):
     """Who talks with the character."""
 
-    model_config = ConfigDict(extra="ignore", frozen=True, str_strip_whitespace=True)
     identity: str
     relationship: str = ""
     description: str = ""
