@@ -11,6 +11,8 @@ import pytest
 from typer.testing import CliRunner
 
 from app.cli.main import app
+from app.evaluation import engines
+from models.scripted import ScriptedEngine
 
 Run = Callable[..., tuple[int, str, dict[str, Any]]]
 
@@ -27,3 +29,16 @@ def evaluated(tmp_path: Path, weights_home: Path, monkeypatch: pytest.MonkeyPatc
         return ended.exit_code, " ".join(ended.output.replace("│", " ").split()), last
 
     return run
+
+
+@pytest.fixture
+def spoken(monkeypatch: pytest.MonkeyPatch) -> ScriptedEngine:
+    """What the engine `spoken` is on the command line: it says another sentence every time, at once."""
+    things = ("lamp", "harbour", "ledger", "heron", "bridge", "lantern", "letter", "kettle", "orchard", "staircase")
+    doings = ("waits for rain", "was never mine", "came back on Tuesday", "hums at night", "smells of tar")
+    engine = ScriptedEngine(
+        [f"The {thing} {doing}." for doing in doings for thing in things], abilities=frozenset(), context_length=32_768
+    )
+    real = engines._engine
+    monkeypatch.setattr(engines, "_engine", lambda spec, home: (engine, spec) if spec == "spoken" else real(spec, home))
+    return engine
