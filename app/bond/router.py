@@ -9,6 +9,7 @@ from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.auth import Caller, CallerDep
+from app.bond.affinity import Rules
 from app.bond.happen import happen, put
 from app.bond.rules import rules_of
 from app.bond.schemas import (
@@ -25,7 +26,7 @@ from app.bond.schemas import (
     show,
 )
 from app.bond.simulate import simulate
-from app.bond.store import Dated, bond_history, events_of, hold_bond, read_bond, replay_bond
+from app.bond.store import Dated, bond_history, events_of, hold_bond, read_bond, replay_bond, standing_of
 from app.characters.schemas import CharacterFields
 from app.characters.store import CHARACTER, find
 from app.errors import NotFound
@@ -58,7 +59,13 @@ async def list_bonds(
         if character:
             query = query.where(Bond.character_id == (await find(db, caller, character)).id)
         rows = list(await db.execute(query.order_by(Bond.id.desc()).limit(limit + 1)))
-        items = [await _show(db, Scope(bond.owner, bond.user, one.id), one) for bond, one in rows[:limit]]
+        items = []
+        rules: dict[str, Rules] = {}
+        for bond, one in rows[:limit]:
+            if one.id not in rules:
+                rules[one.id] = rules_of(CharacterFields.model_validate(one.document))
+            standing = await standing_of(db, bond, rules[one.id])
+            items.append(BondOut(character=one.slug, user=bond.user, **show(standing).model_dump()))
     return BondPage(items=items, next=rows[limit - 1][0].id if len(rows) > limit else None)
 
 

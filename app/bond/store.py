@@ -50,8 +50,13 @@ async def read_bond(db: AsyncSession, scope: Scope, rules: Rules) -> BondState:
     row = await db.scalar(_query(scope))
     if row is None:
         return BondState(strangers(rules), 0)
-    standing = _kept(row, rules) or await _summed(db, scope, row.base, rules, _current)
-    return BondState(standing, row.memory_revision, row.id)
+    return BondState(await standing_of(db, row, rules), row.memory_revision, row.id)
+
+
+async def standing_of(db: AsyncSession, bond: Bond, rules: Rules) -> Standing:
+    """How two stand by these rules; the database is asked only where others summed the bond up."""
+    scope = Scope(bond.owner, bond.user, bond.character_id)
+    return _kept(bond, rules) or await _summed(db, scope, bond.base, rules, _current)
 
 
 async def lock_bond(db: AsyncSession, scope: Scope) -> Bond:

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import httpx
 import pytest
-from sqlalchemy import select
+from sqlalchemy import event, select
 
 from app.bond.store import lock_bond
+from app.db import Database
 from app.services import Services
 from app.sessions.store import Scope
 from app.tables import Character
@@ -74,6 +77,34 @@ async def test_the_stage_is_told_for_the_character_as_it_is_now(client: httpx.As
     assert (await read(client))["stage"] == "sworn"
     await client.put("/api/characters/mira", json=body | {"stages": []}, headers={"If-Match": "*"})
     assert (await read(client))["stage"] == ""
+
+
+@contextmanager
+def asked(db: Database) -> Iterator[list[str]]:
+    """The statements that a database is sent."""
+    statements: list[str] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        statements.append(statement)
+
+    event.listen(db.engine.sync_engine, "before_cursor_execute", note)
+    yield statements
+    event.remove(db.engine.sync_engine, "before_cursor_execute", note)
+
+
+async def test_bonds_are_listed_with_as_few_questions_however_many_they_are(
+    client: httpx.AsyncClient, talk: Fixture, services: Services
+) -> None:
+    for user in ("ana", "bo", "cy"):
+        await talk("mira", "Good morning!", user=user)
+    counts = []
+    for limit in (1, 3):
+        with asked(services.db) as statements:
+            listed = (await client.get("/api/bonds", params={"limit": limit})).json()["items"]
+        counts.append(len(statements))
+        assert [bond["user"] for bond in listed] == ["cy", "bo", "ana"][:limit]
+        assert [bond["turns"] for bond in listed] == [1] * limit
+    assert counts[0] == counts[1]
 
 
 async def test_the_bond_of_an_unknown_character_is_not_found(client: httpx.AsyncClient) -> None:
