@@ -171,7 +171,7 @@ def _understand(value: Any, pick: str, report: Report) -> tuple[str, Json, Json]
             data, outer = read_form(value, report)
             return form, normal_data(data, report), outer
     if is_book(value):
-        raise CardError("The file is a lorebook, not a character.")
+        raise CardError("The file is a lorebook, not a character: send it to POST /api/lorebooks/import.")
     raise CardError("The file is no character card: none of the forms that are read has fields like these.")
 
 

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from pydantic import ValidationError
 
 from app.characters.forms.book import MOVED, to_native
+from app.characters.forms.values import whole_within
 from app.characters.reading import Json
-from app.characters.schemas import LoreEntryIn
+from app.characters.schemas import LoreEntryIn, LoreSettings
 from app.lore.document import document_of, entry_of, fitting
 from app.lore.entry import OURS
 from app.lore.native import read_entry, read_stages, write_entry
@@ -43,6 +44,12 @@ def lore_fields(entry: Json) -> Json:
         # What no engine could make sense of is as if it were not there.
         wrong = {str(fault["loc"][0]) for fault in error.errors()} - set(_SAID)
         return {name: value for name, value in document.items() if name not in wrong}
+
+
+def settings_fields(book: Json) -> Json:
+    """How a card's lorebook is read, as fields of `LoreSettings`."""
+    depth = whole_within(book.get("scan_depth"), 1000, LoreSettings().scan_depth)
+    return {"scan_depth": depth, "recursive": book.get("recursive_scanning") is True}
 
 
 def written_entries(data: Json) -> list[Json]:

@@ -8,9 +8,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from app.characters.entries import lore_fields, with_lore, written_entries
+from app.characters.entries import lore_fields, settings_fields, with_lore, written_entries
+from app.characters.forms.values import whole_within
 from app.characters.reading import CardError, Json, Report
-from app.characters.schemas import CharacterCreate, CharacterFields, LoreEntryIn, LoreSettings
+from app.characters.schemas import CharacterCreate, CharacterFields, LoreEntryIn
 from app.characters.staging import with_stages
 from app.lore.entry import OURS
 
@@ -52,10 +53,7 @@ def body_of(data: Json, slug: str, report: Report) -> CharacterCreate:
     fields["language"] = language_of(data)
     book: Json = data.get("character_book", {"entries": []})
     lore = [lore_fields(entry) for entry in book["entries"]]
-    fields["lore_settings"] = {
-        "scan_depth": _whole(book.get("scan_depth"), 1000, LoreSettings().scan_depth),
-        "recursive": book.get("recursive_scanning") is True,
-    }
+    fields["lore_settings"] = settings_fields(book)
     # A card may say everything in other fields; a character is somebody all the same.
     fields["persona"] = fields["persona"] if fields["persona"].strip() else fields["name"]
     own = _own(data["extensions"].get(OURS), fields, report)
@@ -142,7 +140,7 @@ def _depth_prompt(told: Any) -> Json | None:
     role = told.get("role")
     return {
         "prompt": told["prompt"],
-        "depth": _whole(told.get("depth"), 1000, 4),
+        "depth": whole_within(told.get("depth"), 1000, 4),
         "role": role if role in ("system", "user", "assistant") else "system",
     }
 
@@ -152,9 +150,3 @@ def _short_name(name: str, report: Report) -> str:
     if len(name) > _NAME_CHARS:
         report.repair(f"the name has {len(name):,} characters: {_NAME_CHARS} are shown")
     return name[:_NAME_CHARS].strip()
-
-
-def _whole(value: Any, most: int, default: int | None = None) -> int | None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return default
-    return max(0, min(most, int(value)))

@@ -9,17 +9,17 @@ from fastapi import APIRouter, Query, Response
 
 from app.auth import CallerDep
 from app.characters.schemas import LoreEntryIn
-from app.errors import Unprocessable
 from app.etag import IfMatch, etag
 from app.lore import store
 from app.lore.books import entries_of
-from app.lore.document import document_of, fitting
-from app.lore.native import read_entries, write_entries
+from app.lore.brought import read_file
+from app.lore.native import write_entries
 from app.lore.posted import read_script
 from app.lore.replay import replay
 from app.lore.schemas import (
     Activate,
     Activated,
+    BookFile,
     Entries,
     LorebookCreate,
     LorebookEntryOut,
@@ -27,7 +27,6 @@ from app.lore.schemas import (
     LorebookPage,
     LorebookPatch,
     LorebookPut,
-    NativeBook,
     Order,
     Run,
 )
@@ -68,7 +67,7 @@ async def try_out(body: Activate, caller: CallerDep) -> Activated:
 
 @router.post("/import", status_code=201)
 async def import_book(
-    body: NativeBook,
+    body: BookFile,
     caller: CallerDep,
     services: ServicesDep,
     response: Response,
@@ -76,17 +75,16 @@ async def import_book(
     user: Annotated[str | None, Query(max_length=200)] = None,
     character: Annotated[str | None, Query(max_length=100)] = None,
 ) -> LorebookOut:
-    """Add a lorebook of SillyTavern's world-info JSON; fields that mean nothing here come out again as they were."""
-    native = body.model_dump()
-    try:
-        read = read_entries(native)
-        entries = [LoreEntryIn.model_validate(fitting(document_of(entry))) for entry in read]
-    except ValueError as error:
-        raise Unprocessable(f"This is no world info that can be read: {str(error)[:500]}", code="unreadable") from None
-    fields = {"name": name or str(native.get("name") or "World info")[:100], "user": user, "character": character}
+    """Add a lorebook of SillyTavern's world-info JSON or a `lorebook_v3`.
+
+    Fields of world info that mean nothing here come out again as they were.
+    """
+    file = {name: value for name, value in body.model_dump().items() if value is not None}
+    called, settings, entries = await asyncio.to_thread(read_file, file)
+    fields = {"name": (name or called).strip()[:100] or "World info", "user": user, "character": character}
+    made = LorebookCreate.model_validate({**fields, "settings": settings, "entries": entries})
     async with services.db.write() as db:
-        book = await store.create(db, caller, LorebookCreate.model_validate({**fields, "entries": entries}))
-        return await _told(db, book, response)
+        return await _told(db, await store.create(db, caller, made), response)
 
 
 @router.get("/{lorebook_id}")

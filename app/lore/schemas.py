@@ -181,12 +181,24 @@ class LorebookEntryOut(LoreEntryIn):
     id: str
 
 
-class NativeBook(BaseModel):
-    """SillyTavern's world-info JSON."""
+class BookFile(BaseModel):
+    """SillyTavern's world-info JSON, or a book as cards have it: alone, or as the `data` of a `lorebook_v3`."""
 
-    model_config = ConfigDict(extra="allow")
+    model_config = ConfigDict(
+        extra="allow",
+        json_schema_extra={
+            "examples": [
+                {
+                    "spec": "lorebook_v3",
+                    "data": {"name": "Harbour", "entries": [{"keys": ["moat"], "content": "Eels live in the moat."}]},
+                }
+            ]
+        },
+    )
 
-    entries: dict[str, JsonObject] | list[JsonObject]
+    entries: dict[str, JsonObject] | list[JsonObject] | None = None
+    spec: str | None = None
+    data: JsonObject | None = None
 
 
 Entries = Annotated[list[LoreEntryIn], Field(min_length=1, max_length=MAX_ENTRIES)]

@@ -422,7 +422,13 @@ def refused() -> Iterator[Case]:
     yield "nan.json", b'{"name": "Bo", "description": "x", "extensions": {"a": NaN}}', bad("NaN")
     yield "infinite.json", b'{"name": "Bo", "description": "x", "extensions": {"a": 1e999}}', bad("Infinity")
     world = {"entries": {"0": {"uid": 0, "key": ["a"], "content": "b"}}}
-    yield "world-info.json", raw(world), bad("lorebook")
+    yield "world-info.json", raw(world), bad("lorebook", "POST /api/lorebooks/import")
+    yield (
+        "lorebook-named.json",
+        raw({"spec": "lorebook_v3", "data": BOOK}),
+        bad("lorebook", "POST /api/lorebooks/import"),
+    )
+    yield "lorebook-bare.json", raw(BOOK), bad("lorebook", "POST /api/lorebooks/import")
     yield "lorebook.json", raw({"spec": "lorebook_v3", "data": {"entries": [], "extensions": {}}}), bad("lorebook")
     yield "alias.yaml", b"a: &a [x, x]\nname: Bo\ncontext: *a\n", bad("alias")
     yield (
@@ -447,6 +453,9 @@ def refused() -> Iterator[Case]:
     locked = charx([("card.json", raw(V1))])
     at = locked.rfind(b"PK\1\2")
     yield "locked.charx", locked[: at + 8] + b"\1" + locked[at + 9 :], bad("encrypted")
+    yield "locked-strongly.charx", locked[: at + 8] + b"\x40" + locked[at + 9 :], bad("can't be unpacked", "strong")
+    yield "patched.charx", locked[: at + 8] + b"\x20" + locked[at + 9 :], bad("can't be unpacked", "patched")
+    yield "newer.charx", locked[: at + 6] + b"\xff" + locked[at + 7 :], bad("The zip is broken", "version")
     yield "cut.charx", charx([("card.json", raw(V1))])[:-30], bad("no directory")
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from app.characters.forms.book import normal_book, plain_entry
+from app.characters.forms.book import is_book, normal_book, plain_entry
 from app.characters.forms.values import moment_of, object_of, text_of, texts_of
 from app.characters.reading import CardError, Json, Report
 from app.lore.entry import OURS
@@ -33,7 +33,9 @@ _TAVERN = {"creatorcomment": "creator_notes", "tags": "tags"}
 
 
 def is_tavern(value: Json) -> bool:
-    """Whether it looks like a card of V1 to V3."""
+    """Whether it looks like a card of V1 to V3; a lorebook has a name and a description, too."""
+    if is_book(value):
+        return False
     spec = str(value.get("spec", ""))
     inner = value.get("data")
     if isinstance(inner, dict) and (spec.startswith("chara_card") or "name" in inner or "first_mes" in inner):

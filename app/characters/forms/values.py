@@ -70,6 +70,13 @@ def number_of(value: Any, default: int, name: str, report: Report) -> int | floa
     return int(number) if number.is_integer() else number
 
 
+def whole_within(value: Any, most: int, default: int) -> int:
+    """A whole number from 0 to `most`; `default` for what is no number."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return default
+    return max(0, min(most, int(value)))
+
+
 def moment_of(value: Any, name: str, report: Report) -> int | float:
     """Seconds since 1970 in UTC, also of SillyTavern's `2023-5-12 @21h 32m 29s 228ms`; else 0, which is unknown."""
     if isinstance(value, str) and (found := _TAVERN_DATE.fullmatch(value.strip())):

@@ -165,6 +165,25 @@ async def test_native_files_come_in_and_go_out_with_what_only_other_programs_kno
     assert (await client.post("/api/lorebooks/import", json={"entries": 3})).status_code == 422
 
 
+async def test_a_book_as_cards_have_it_comes_in_alone_or_as_a_lorebook_v3(client: httpx.AsyncClient) -> None:
+    entry = {"keys": ["moa+t"], "content": "@@depth 2\nEels.", "use_regex": True, "enabled": True, "insertion_order": 7}
+    entry["extensions"] = {"sticky": 3, "moodline": {"stages": ["friend"]}}
+    data = {"name": "护城河", "scan_depth": 9, "recursive_scanning": True, "extensions": {}, "entries": [entry]}
+    for file in ({"spec": "lorebook_v3", "data": data}, data):
+        made = await client.post("/api/lorebooks/import", json=file)
+        assert made.status_code == 201, made.text
+        book = made.json()
+        assert (book["name"], book["settings"]["scan_depth"], book["settings"]["recursive"]) == ("护城河", 9, True)
+        (read,) = (await client.get(f"/api/lorebooks/{book['id']}/entries")).json()
+        assert (read["keys"], read["order"], read["sticky"], read["stages"]) == (["/moa+t/"], 7, 3, ["friend"])
+    for broken in ({"spec": "lorebook_v3", "data": 3}, {"spec": "lorebook_v3"}, {"name": "x"}, {"entries": None}):
+        refused = await client.post("/api/lorebooks/import", json=broken)
+        assert refused.status_code == 422, broken
+    sent = await client.post("/api/characters/import", json={"spec": "lorebook_v3", "data": data})
+    assert sent.status_code == 422
+    assert "POST /api/lorebooks/import" in sent.json()["detail"]
+
+
 async def test_a_stored_book_can_be_tried_out(client: httpx.AsyncClient) -> None:
     url = f"/api/lorebooks/{(await client.post('/api/lorebooks', json=HARBOUR)).json()['id']}"
     chat = {"messages": RUN["messages"], "settings": {"world_info_recursive": True, "world_info_depth": 2}}
