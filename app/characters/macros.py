@@ -86,7 +86,6 @@ class Moment:
         return replace(self, steady=True, now=self.now.replace(minute=0, second=0, microsecond=0))
 
 
-NO_COMPANY: Mapping[str, str] = {}
 _ORIGINAL = re.compile(r"\{\{\s*original\s*\}\}", re.IGNORECASE)
 _START = re.compile(r"^\s*<START>\s*$", re.IGNORECASE | re.MULTILINE)
 
@@ -102,18 +101,13 @@ def example_talks(text: str) -> list[str]:
     return [talk.strip() for talk in _START.split(text) if talk.strip()]
 
 
-def fill_names(text: str, char: str, user: str, company: Mapping[str, str] = NO_COMPANY) -> str:
+def fill_names(text: str, char: str, user: str) -> str:
     """Put names in for `{{char}}`, `{{user}}` and their legacy spellings, in any case; all else stays.
 
-    In a group, `company` has what the macros for several stand for. A name that looks like a placeholder is not
-    expanded again.
+    A name that looks like a placeholder is not expanded again.
     """
     names = {"char": char, "user": user}
-
-    def meaning(name: str, rest: str, _place: int) -> str | None:
-        return None if rest else company.get(name, names.get(_NAMES.get(name, name)))
-
-    return _walk(text, meaning)
+    return _walk(text, lambda name, rest, _place: names.get(_NAMES.get(name, name)) if not rest else None)
 
 
 def fill(text: str, moment: Moment, place: str = "") -> str:

@@ -11,6 +11,7 @@ from dataclasses import replace
 from app.characters.macros import Moment, Values, fill, fill_names
 from app.characters.volatile import VOLATILE
 from app.chat.ask import Ask, Known, Told
+from app.chat.card import deep_lore
 from app.chat.setting import Opening
 from app.lore.book import Activation, activate
 from app.lore.books import make_index
@@ -33,17 +34,21 @@ _ROUNDS = 3
 async def know(services: Services, ask: Ask, known: Known, opening: Opening) -> Told:
     """The lore that the last messages call for."""
     index = await _index(services, known)
+    deep = deep_lore(known.character, opening.moment, known.note)
     if not index.items:
-        return Told((), (), (), NO_TIMERS, {})
+        return Told(deep, (), (), NO_TIMERS, {})
     scene = opening.scene
     budget = int(room_of(scene, opening.budget, opening.counts.__getitem__)[0] * SHARES["lore"])
     settings = replace(known.lorebooks.settings, budget=budget)
     got = await _activate(services, index, known, _chat(ask, known, scene), settings, opening)
     always = {index.items[number].entry.id for number in index.special if is_always_told(index.items[number])}
+    length = len(known.heard.history)
     told = tuple(
-        _lore(entry, entry.id in always) for entry in got.fired if entry.content and entry.position != "outlet"
+        _lore(_from_end(entry, index.from_start.get(entry.id), length), entry.id in always)
+        for entry in got.fired
+        if entry.content and entry.position != "outlet"
     )
-    return Told(told, got.fates, got.draws, got.timers, place(got.fired, index.quirks).outlets)
+    return Told((*deep, *told), got.fates, got.draws, got.timers, place(got.fired, index.quirks).outlets)
 
 
 def is_always_told(item: Keyed) -> bool:
@@ -57,6 +62,11 @@ def is_always_told(item: Keyed) -> bool:
     )
     certain = entry.constant and entry.probability >= 100 and not seldom and item.rules == NO_RULES
     return bool(certain) and not VOLATILE.search(entry.content)
+
+
+def _from_end(entry: Entry, from_start: int | None, length: int) -> Entry:
+    """An entry that is told so many messages after the beginning, at that depth from the end of `length` messages."""
+    return entry if from_start is None else replace(entry, position="depth", depth=max(0, length - from_start))
 
 
 def _lore(entry: Entry, always: bool) -> Lore:

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from app.characters.macros import Moment, fill
 from app.characters.volatile import apart
 from app.chat.ask import Ask, Feeling, Known
-from app.chat.card import card_fields, examples
+from app.chat.card import card_fields, examples, rules_apart
 from app.chat.feeling import worded
-from app.chat.moment import company_of, moment_of
+from app.chat.moment import moment_of
 from app.services import Services
 from app.sessions.told import without_name
 from models.prompt import Count, history_start, pieces
@@ -44,9 +44,7 @@ async def set_scene(services: Services, ask: Ask, known: Known, feeling: Feeling
     first = window_start(len(known.heard.history) - 1, ask.window)
     moment = moment_of(ask, known)
     scene = _scene(ask, known, feeling, first, moment)
-    scene = replace(
-        scene, examples=await examples(services, known.character, scene.user, ask.budget, company_of(ask, scene.user))
-    )
+    scene = replace(scene, examples=await examples(services, known.character, moment, ask.budget))
     opening = Opening(scene, moment, {}, frozenset(), ask.budget)
     counts = await opening.count_more(services, scene)
     start = first + history_start(scene, budget=ask.budget, window=ask.window, count=counts)
@@ -63,18 +61,20 @@ def _scene(ask: Ask, known: Known, feeling: Feeling, first: int, moment: Moment)
     texts = [apart(text) for text in written]
     filled = [fill(stable, held, str(place)) for place, (stable, _) in enumerate(texts)]
     persona, personality, style, scenario, user_persona = filled
+    late = [rules_apart(character)[1], apart(character.mes_example)[1], *(passing for _, passing in texts)]
+    # In this order, because one may set variables that the next one tells.
+    passing = fill("\n".join(filter(None, late)), moment, "passing")
+    at_stage = fill("\n".join(filter(None, (stage.persona, stage.style))), moment, "stage") if stage else ""
     return Scene(
-        **card_fields(
-            character, moment.user, fill(known.note, moment, "note"), known.note_depth, company_of(ask, moment.user)
-        ),
+        **card_fields(character, moment, known.note, known.note_depth),
         language=character.language,
         persona=persona,
         personality=personality,
         style=style,
         scenario=scenario,
-        passing=fill("\n".join(passing for _, passing in texts if passing), moment, "passing"),
+        passing=passing,
         stage=stage.name if stage else "",
-        stage_persona=fill("\n".join(filter(None, (stage.persona, stage.style))), moment, "stage") if stage else "",
+        stage_persona=at_stage,
         user=moment.user,
         company=_company(ask, character.language),
         user_persona=user_persona,

@@ -89,6 +89,9 @@ class Index:
                 if any(key and key.kind == "regex" for key in item.keys)
             }.values()
         )
+        self.from_start = {
+            item.entry.id: item.rules.from_start for item in self.items if item.rules.from_start is not None
+        }
         self.deepest = max((entry.scan_depth or 0 for entry in self.entries), default=0)
         self.regex_owners: tuple[tuple[int, ...], ...] = ()
         self.programs: list[Any] = []

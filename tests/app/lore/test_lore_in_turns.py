@@ -25,6 +25,17 @@ async def say(client: httpx.AsyncClient, engine: ScriptedEngine, *texts: str, us
     return answer
 
 
+async def test_an_entry_with_reverse_depth_is_told_so_many_messages_after_the_beginning(
+    client: httpx.AsyncClient, engine: ScriptedEngine
+) -> None:
+    lore = [{"constant": True, "content": "@@reverse_depth 1\n@@role user\nThe lamp is lit."}]
+    await client.post("/api/characters", json=MARA | {"lore": lore})
+    talk = ("Hello.", "Aye, hello.", "Is it late?", "It is early.", "How early?")
+    await say(client, engine, *talk)
+    told = [message.content for message in engine.asked[-1].messages if message.role != "system"]
+    assert told == [talk[0], "The lamp is lit.", *talk[1:]]
+
+
 async def fates(client: httpx.AsyncClient, answer: httpx.Response) -> dict[str, str]:
     trace = (await client.get(f"/api/turns/{answer.headers['x-moodline-turn']}/trace")).json()
     return {fate["name"]: fate["reason"] if fate["fired"] else f"not: {fate['reason']}" for fate in trace["lore"]}
