@@ -13,7 +13,7 @@ from app.adapters import check_there
 from app.auth import CallerDep
 from app.characters import store
 from app.characters.schemas import CharacterCreate, CharacterFields, CharacterOut, CharacterPage, LoreEntryIn
-from app.characters.staging import in_stages, with_stages
+from app.characters.staging import in_stages, renamed, with_stages
 from app.etag import IfMatch, etag
 from app.services import ServicesDep
 from app.tables import SHARED, Character, LoreEntry
@@ -72,11 +72,13 @@ async def change(
     response: Response,
     if_match: IfMatch = None,
 ) -> CharacterOut:
-    """Replace a character's fields; lines, lore and memories stay."""
+    """Replace a character's fields; lines, lore and memories stay. Lore follows a stage that is called otherwise."""
     if body.adapter:
         check_there(services, body.adapter)
     async with services.db.write() as db:
         character = await store.find_to_change(db, caller, slug, if_match)
+        before = CharacterFields.model_validate(character.document).stages
+        await store.rename_stages(db, character, renamed(before, body.stages))
         store.replace(db, character, body)
         response.headers["ETag"] = etag(character.revision)
         return await show(db, character)

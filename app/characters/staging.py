@@ -28,6 +28,13 @@ def in_stages(lore: Sequence[LoreEntryIn], stages: Sequence[Stage]) -> list[Lore
     return _named(lore, _ladders(lore), stages)
 
 
+def renamed(before: Sequence[Stage], now: Sequence[Stage]) -> dict[str, str]:
+    """New names by old ones, of stages that begin where they began."""
+    names = {stage.affinity: stage.name for stage in now}
+    gone = (stage for stage in before if stage.name not in names.values())
+    return {stage.name: names[stage.affinity] for stage in gone if stage.affinity in names}
+
+
 def _ladders(lore: Sequence[LoreEntryIn]) -> list[tuple[Rung, ...]]:
     return ladders([entry_of(str(place), entry.model_dump()) for place, entry in enumerate(lore)])
 

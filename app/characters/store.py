@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from sqlalchemy import Select, and_, case, func, or_, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -135,6 +137,16 @@ def replace_lore(db: AsyncSession, character: Character, entries: list[LoreEntry
     """Add lore entries in their order; the caller has removed earlier ones."""
     for place, entry in enumerate(entries):
         db.add(LoreEntry(character_id=character.id, place=place, document=entry.model_dump()))
+
+
+async def rename_stages(db: AsyncSession, character: Character, names: Mapping[str, str]) -> None:
+    """Let the character's lore speak at stages by their new `names`, which are by the old ones."""
+    if not names:
+        return
+    for row in await db.scalars(select(LoreEntry).where(LoreEntry.character_id == character.id)):
+        stages = row.document.get("stages") or []
+        if not names.keys().isdisjoint(stages):
+            row.document = {**row.document, "stages": [names.get(stage, stage) for stage in stages]}
 
 
 async def line_counts(db: AsyncSession, ids: list[str]) -> dict[str, int]:

@@ -92,6 +92,7 @@ async def test_a_stage_that_was_renamed_or_moved_goes_along_in_the_card(client: 
     renamed = await client.put("/api/characters/mira", json=fields | {"stages": stages}, headers={"If-Match": "*"})
     assert renamed.status_code == 200, renamed.text
     before = (await client.get("/api/characters/mira/lore")).json()
+    assert [entry["stages"] for entry in before] == [["Nobody"], ["Friend"], ["Lover"]], "lore follows its stage"
     exported = (await client.get("/api/characters/mira/export?version=v2")).content
     again = await client.post(
         "/api/characters/import?slug=again", content=exported, headers={"content-type": "application/json"}
