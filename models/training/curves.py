@@ -18,6 +18,12 @@ def points(log: Sequence[dict[str, float]], name: str) -> tuple[list[float], lis
     return [step for step, _ in noted], [value for _, value in noted]
 
 
+def ends(log: Sequence[dict[str, float]]) -> dict[str, tuple[float, float]]:
+    """The first and the last value of everything that is drawn, where it was noted."""
+    noted = {name: points(log, name)[1] for _, lines in CURVES for name in lines}
+    return {name: (values[0], values[-1]) for name, values in noted.items() if values}
+
+
 def draw(log: Sequence[dict[str, float]], file: Path, *, title: str) -> None:
     """Draw loss, and for a DPO margin and accuracy, over the steps into the PNG `file`."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg

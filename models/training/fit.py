@@ -6,6 +6,7 @@ import shutil
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -40,12 +41,10 @@ def fit(
     """Train an adapter for the checkpoint in `base`; the PEFT model and what was noted.
 
     Checkpoints are kept below `run`; a training that finds whole ones there goes on from the last, to what it would
-    have come to without a break. `begin` is an adapter to begin with, which is the reference of a DPO too. Raises
-    `RecipeWrong` for what this machine can't do.
+    have come to without a break. `begin` is an adapter to begin with, which is the reference of a DPO too.
     """
     import torch
 
-    _check_machine(recipe, cuda=torch.cuda.is_available())
     with warnings.catch_warnings(), quiet_bars():
         warnings.simplefilter("ignore")  # of three libraries, about each other
         torch.manual_seed(recipe.train.seed)
@@ -56,11 +55,15 @@ def fit(
     return trainer.model, [dict(entry) for entry in trainer.state.log_history]
 
 
-def _check_machine(recipe: Recipe, *, cuda: bool) -> None:
-    steps = recipe.train
-    if steps.four_bit and not cuda:
-        raise RecipeWrong("train.four_bit needs CUDA and bitsandbytes; this machine has none. Set it to false.")
-    if steps.packing and (not cuda or not _flash()):
+def check_machine(recipe: Recipe) -> None:
+    """Raises `RecipeWrong` for what this machine can't do."""
+    import torch
+
+    steps, cuda = recipe.train, torch.cuda.is_available()
+    if steps.four_bit and not (cuda and find_spec("bitsandbytes")):
+        lacking = "bitsandbytes is not installed" if cuda else "this machine has no CUDA"
+        raise RecipeWrong(f"train.four_bit needs CUDA and bitsandbytes; {lacking}. Set it to false.")
+    if steps.packing and not (cuda and _flash()):
         raise RecipeWrong(
             "train.packing needs CUDA and flash-attn: without, rows of one sequence read each other. Set it to false."
         )

@@ -28,8 +28,8 @@ from models.example import BadRow, Example, read_examples
 from models.golden import digest, frame_mark
 from models.manifest import file_marks
 from models.tensors import TensorsBroken, fingerprint, weight_files
-from models.training.curves import draw
-from models.training.fit import NAME, Log, Progress, fit
+from models.training.curves import draw, ends
+from models.training.fit import NAME, Log, Progress, check_machine, fit
 from models.training.recipe import Recipe, RecipeWrong
 from models.training.rows import Rows, rows_of
 from models.training.split import divide
@@ -91,6 +91,7 @@ def prepare(
     if missing := [name for name in NEEDED if find_spec(name) is None]:
         raise TrainingRefused(f"Training needs {', '.join(missing)}: pip install 'moodline[train]', or make test.")
     try:
+        check_machine(recipe)
         examples, aside = _examples(recipe, files, held_out)
         check_plain(read_json(base / "config.json"))
         tokenizer = read_tokenizer(base)
@@ -147,7 +148,7 @@ def train(
             if FIRST:
                 with whole_folder(out) as folder:
                     _write(model, log, recipe, prepared, folder, made, moodline)
-    except (FolderTaken, RecipeWrong, OSError, ValueError) as error:
+    except (FolderTaken, OSError, ValueError) as error:
         raise TrainingRefused(str(error)) from error
     return Trained(
         folder=out,
@@ -230,6 +231,7 @@ def _write(model: Any, log: Log, recipe: Recipe, prepared: Prepared, folder: Pat
         "base_name": prepared.base.resolve().name,
         "rows": len(prepared.train.rows),
         "held_out": len(prepared.test.rows),
+        "losses": ends(log),
         "made": made,
         "versions": {"moodline": moodline} | {name: version(name) for name in ("torch", "transformers", "peft", "trl")},
         "files": file_marks(folder),

@@ -10,6 +10,7 @@ import sys
 import textwrap
 from collections.abc import Callable
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +113,9 @@ def test_the_manifest_says_what_the_adapter_was_made_of_and_names_no_path(traine
 
     assert manifest["recipe"] == _recipe().model_dump()
     assert list(manifest["data"]) == [rows.name]
+    held = points(trained.log, "eval_loss")[1]
+    assert manifest["losses"]["eval_loss"] == [held[0], held[-1]]
+    assert set(manifest["losses"]) == {"loss", "eval_loss"}
     assert set(manifest["files"]) == {file.name for file in trained.folder.iterdir()} - {"manifest.json"}
     assert str(base.parent) not in text
     assert read_adapter(trained.folder).base == "tiny"
@@ -290,7 +294,7 @@ def test_a_folder_that_is_taken_is_left_alone(base: Path, rows: Path, tmp_path: 
 
 
 @pytest.mark.parametrize("key", ["four_bit", "packing"])
-def test_what_this_machine_can_not_do_is_told(key: str, base: Path, rows: Path, tmp_path: Path):
+def test_what_this_machine_can_not_do_is_told_before_anything_is_read(key: str, tmp_path: Path):
     import torch
 
     if torch.cuda.is_available():
@@ -299,4 +303,17 @@ def test_what_this_machine_can_not_do_is_told(key: str, base: Path, rows: Path, 
     recipe = recipe.model_copy(update={"train": recipe.train.model_copy(update={key: True})})
 
     with pytest.raises(TrainingRefused, match=rf"train\.{key} needs CUDA"):
-        _train(recipe, rows, base, tmp_path / "out")
+        prepare(recipe, [tmp_path / "nowhere.jsonl"], tmp_path / "nowhere")
+
+
+def test_four_bits_without_bitsandbytes_are_refused_on_a_gpu_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    import torch
+
+    if find_spec("bitsandbytes"):
+        pytest.skip("bitsandbytes is here")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    recipe = _recipe()
+    recipe = recipe.model_copy(update={"train": recipe.train.model_copy(update={"four_bit": True})})
+
+    with pytest.raises(TrainingRefused, match="bitsandbytes is not installed"):
+        prepare(recipe, [tmp_path / "nowhere.jsonl"], tmp_path)
