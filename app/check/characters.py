@@ -1,10 +1,10 @@
-"""Slugs and revisions of characters."""
+"""Slugs and revisions of characters, and what makes a group one."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, get_args
 
 from sqlalchemy import Text as Characters
 from sqlalchemy import cast, func, select, update
@@ -13,7 +13,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.characters.store import live_slug
 from app.check.documents import fields_of
 from app.check.run import AnyRow, Check
-from app.tables import Character, CharacterRevision
+from app.groups.order import Order
+from app.groups.store import GROUP
+from app.tables import Character, CharacterRevision, Group
 
 
 def characters() -> Iterator[Check]:
@@ -25,6 +27,14 @@ def characters() -> Iterator[Check]:
         Character.id,
         _wrong_name,
         _mend_name,
+    )
+    groups = select(Character.id.label("key"), Group.turn_order).outerjoin(Group, Group.id == Character.id)
+    yield Check(
+        "groups without an order",
+        groups.where(Character.kind == GROUP),
+        Character.id,
+        lambda row: "" if row.turn_order in get_args(Order) else f"its order is {row.turn_order!r}",
+        _mend_group,
     )
     mine = CharacterRevision.character_id == Character.id
     newest = select(func.max(CharacterRevision.revision)).where(mine).scalar_subquery()
@@ -56,6 +66,11 @@ async def _mend_name(db: AsyncSession, row: AnyRow) -> None:
     """Fails, and is told, where another character has the name: somebody must give one of the two another slug."""
     right = None if row.deleted_at else live_slug(row.owner, row.slug)
     await db.execute(update(Character).where(Character.id == row.key).values(live_slug=right))
+
+
+async def _mend_group(db: AsyncSession, row: AnyRow) -> None:
+    """It has the order that groups begin with."""
+    await db.merge(Group(id=row.key, turn_order="natural"))
 
 
 def _broken_history(row: AnyRow) -> str:

@@ -14,9 +14,11 @@ from sqlalchemy import Text as Characters
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.auth import LOCAL_OWNER
+from app.characters.store import CHARACTER
 from app.check.documents import fields_of
 from app.check.run import AnyRow, Check
-from app.tables import Base, Character, CharacterRevision, Memory, Message, Session, Trace, now
+from app.groups.store import GROUP, PREFIX
+from app.tables import Base, Character, CharacterRevision, Group, Memory, Message, Session, Trace, now
 
 RECOVERED = "recovered"
 """The title of a conversation that was made again, and the slug and the name of such a character."""
@@ -57,6 +59,10 @@ async def _mend(db: AsyncSession, table: Table, column: Column[Any], parent: str
         db.add(await _session(db, missing))
     elif parent == Character.__tablename__:
         await _make_character(db, missing)
+    elif parent == Group.__tablename__:
+        if await db.get(Character, missing) is None:
+            await _make_character(db, missing, GROUP)
+        db.add(Group(id=missing))
 
 
 async def _session(db: AsyncSession, session_id: str) -> Session:
@@ -92,8 +98,9 @@ async def _told_by_trace(db: AsyncSession, session_id: str) -> tuple[str, str, s
     return trace.owner, trace.document.get("user", ""), found or RECOVERED
 
 
-async def _make_character(db: AsyncSession, character_id: str) -> None:
-    """A character, hidden, from the newest revision that is left of it."""
+async def _make_character(db: AsyncSession, character_id: str, kind: str = CHARACTER) -> None:
+    """A character or a group, hidden, from the newest revision that is left of it."""
+    kind = kind if await db.get(Group, character_id) is None else GROUP
     newest = (
         await db.execute(
             select(CharacterRevision.revision, cast(CharacterRevision.document, Characters).label("document"))
@@ -110,7 +117,8 @@ async def _make_character(db: AsyncSession, character_id: str) -> None:
         Character(
             id=character_id,
             owner=owner or LOCAL_OWNER,
-            slug=f"{RECOVERED}-{character_id[:12]}",
+            slug=f"{PREFIX if kind == GROUP else ''}{RECOVERED}-{character_id[:12]}",
+            kind=kind,
             revision=newest.revision if newest else 1,
             document=document,
             deleted_at=now(),

@@ -34,18 +34,18 @@ class Round:
 
 
 async def begin_round(
-    services: Services, ask: Ask, cast: Cast, place: Place, named: Sequence[str] | None, *, order: Order | None = None
+    services: Services, ask: Ask, cast: Cast, place: Place, named: Sequence[str] | None, *, order: Order
 ) -> Round:
-    """Who speaks at a place: those who are `named` by their slugs, or whose turn it is.
+    """Who speaks at a place: those who are `named` by their slugs, or whose turn it is by `order`.
 
-    `order` takes the place of the group's own. Raises `Unprocessable` for a name that is no member's or is muted.
+    Raises `Unprocessable` for a name that is no member's or is muted.
     """
     if named is not None:
         speakers = tuple(_named(cast, slug) for slug in dict.fromkeys(named))
     else:
         seed = secrets.randbits(63) if ask.sampling.seed is None else ask.sampling.seed
         floor = await _floor(services, cast, place)
-        speakers = next_speakers(cast.voices, floor, order or cast.order, seed=seed, again=cast.again)
+        speakers = next_speakers(cast.voices, floor, order, seed=seed, again=cast.again)
     return Round(cast, speakers, ask, place)
 
 

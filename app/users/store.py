@@ -7,8 +7,9 @@ from typing import Any
 from sqlalchemy import ColumnElement, func, select, union
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.characters.store import CHARACTER
 from app.errors import NotFound
-from app.tables import Bond, Lorebook, Memory, Message, Persona, Session, TurnRecord
+from app.tables import Bond, Character, Lorebook, Memory, Message, Persona, Session, TurnRecord
 from app.users.schemas import UserOut
 
 OWNED = (Session, Memory, Bond, Persona, TurnRecord, Lorebook)
@@ -41,12 +42,15 @@ async def _describe(db: AsyncSession, owner: str, user: str) -> UserOut:
     async def count(table: Any) -> int:
         return await db.scalar(select(func.count()).select_from(table).where(*_mine(table, owner, user))) or 0
 
+    # A group has a bond's row, too, by which its talks are locked.
+    met = select(func.count()).select_from(Bond).join(Character, Character.id == Bond.character_id)
+    met = met.where(Character.kind == CHARACTER)
     messages = select(func.count()).select_from(Message).join(Session, Session.id == Message.session_id)
     return UserOut(
         user=user,
         sessions=await count(Session),
         messages=await db.scalar(messages.where(*_mine(Session, owner, user))) or 0,
         memories=await count(Memory),
-        characters=await count(Bond),
+        characters=await db.scalar(met.where(*_mine(Bond, owner, user))) or 0,
         last_at=await db.scalar(select(func.max(Session.updated_at)).where(*_mine(Session, owner, user))),
     )

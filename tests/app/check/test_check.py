@@ -183,6 +183,31 @@ async def test_what_is_wrong_is_found_and_put_right_and_nothing_that_was_said_is
         await embed_waiting(services)
 
 
+async def test_a_group_that_lost_what_makes_it_one_is_one_again(
+    client: httpx.AsyncClient, mira: dict[str, Any], services: Services
+) -> None:
+    await client.post("/api/characters", json=mira)
+    body = {"slug": "quay", "name": "Quay", "order": "list", "members": [{"character": "mira"}]}
+    await client.post("/api/groups", json=body)
+    assert (await client.post("/api/sessions", json={"character": "group/quay", "user": "ana"})).status_code == 201
+    assert await everything(services.db) == {}
+    orderless, gone = "groups without an order", "DELETE FROM characters WHERE kind = 'group'"
+    for name, statements in (
+        (orderless, ["UPDATE groups SET turn_order = 'x'"]),
+        ("group_members without their groups", ["DELETE FROM groups"]),
+        (orderless, ["DELETE FROM groups", "DELETE FROM group_members"]),
+        ("groups without their characters", [gone]),
+        ("group_members without their groups", [gone, "DELETE FROM groups"]),
+    ):
+        await client.put("/api/groups/quay/members/mira", json={}, headers={"If-Match": "*"})
+        await break_with(services, *statements)
+        assert name in await everything(services.db), statements
+        await everything(services.db, repair=True)
+        assert await everything(services.db) == {}, statements
+        if gone not in statements:
+            assert (await client.get("/api/groups/quay")).json()["order"] == "natural"
+
+
 async def test_a_conversation_that_lost_its_row_is_its_users_again(
     full: dict[str, Any], services: Services, client: httpx.AsyncClient
 ) -> None:
