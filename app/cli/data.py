@@ -151,7 +151,7 @@ def dedup_rows(
     file: Annotated[Path, typer.Argument(help="Rows.")],
     target: Out,
     near: Annotated[
-        float, typer.Option(min=0.5, max=1, help="How much two rows share to be one; 1 is all but punctuation.")
+        float, typer.Option(min=0.7, max=1, help="How much two rows share to be one; 1 is all but punctuation.")
     ] = 0.8,
     against: Annotated[
         list[Path] | None, typer.Option(help="Rows that must not come again, such as a test set.")

@@ -85,7 +85,8 @@ def preferred(path: Path, persona: Callable[[str], str], role: str = "") -> Iter
                 continue
             known = {chosen["text"]}
             for other in tries:
-                if other["outcome"] == "finished" and other["text"].strip() and other["text"] not in known:
+                alike = other["outcome"] == "finished" and other.get("speaker_id") == chosen.get("speaker_id")
+                if alike and other["text"].strip() and other["text"] not in known:
                     known.add(other["text"])
                     yield replace(example, rejected=other["text"], id=f"{example.id}-{other['id']}")
 
@@ -108,25 +109,31 @@ def _example(
 ) -> Example | None:
     """The row of a reply; None where no user's message stands before it, as with a greeting."""
     above = session.above(message.get("parent_id"))
-    if not above or above[-1]["role"] != "user":
-        return None
     slug = str(session.row.fields.get("character") or "")
     scene = _served(session, message)
     if scene is None:
+        # In a group the talk alone does not say which of its replies are the speaker's own.
+        if not above or above[-1]["role"] != "user" or message.get("speaker_id"):
+            return None
         history = tuple(Message(ROLES[one["role"]], one["text"]) for one in above)
         language = language_of([message["text"], *(said.content for said in history)])
         scene = Scene(slug, language, persona(slug), history=history)
-    first = above[0].get("origin_id") or above[0]["id"]
+    first = above[0].get("origin_id") or above[0]["id"] if above else message["id"]
     return Example(scene, message["text"], learn="reply", id=message["id"], group=first, source=path.name)
 
 
 def _served(session: Conversation, message: dict[str, Any]) -> Scene | None:
     """The scene of the turn that said this, or of a sibling's, since an edited reply answers the same."""
-    said = session.messages[message["parent_id"]]["text"]
-    beside = [one for one in session.messages.values() if one.get("parent_id") == message["parent_id"]]
+    above = session.messages.get(message.get("parent_id") or "")
+    if above is None:
+        return None
+    place = message["parent_id"], message.get("speaker_id")
+    beside = [one for one in session.messages.values() if (one.get("parent_id"), one.get("speaker_id")) == place]
     for one in (message, *beside):
         scene = session.scenes.get(one.get("turn_id") or "")
-        if scene and scene.history and scene.history[-1] == Message("user", said):
+        # A copy below an edited message names a turn that answered other words. In a group names stand before them.
+        same = scene and scene.history and scene.history[-1].role == "user"
+        if scene and same and (message.get("speaker_id") or scene.history[-1].content == above["text"]):
             return replace(scene, begun="")
     return None
 
