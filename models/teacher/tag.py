@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from models.scene import Language, Message
 from models.teacher.form import Form
@@ -19,6 +19,7 @@ from models.teacher.parts import Desk, Lost, Made, Part
 Emotion = Literal["joy", "acceptance", "fear", "surprise", "sadness", "disgust", "anger", "anticipation"]
 EMOTIONS: tuple[Emotion, ...] = get_args(Emotion)
 """In the paper's order."""
+CHINESE = dict(zip(("喜悦", "接纳", "恐惧", "惊讶", "悲伤", "厌恶", "愤怒", "期待"), EMOTIONS, strict=True))
 ASKED: Mapping[Language, str] = {
     "zh": """你是一位情感分析专家，擅长判断人物说话时的情绪。下面是“{role}”的一段对话：
 
@@ -41,11 +42,16 @@ first, then a whole score from 1 (not there) to 10 (very strong). Answer with JS
 TOKENS = 900
 
 
+def _plain(name: Any) -> Any:
+    """A dimension's name in small letters, or the English one of a Chinese answer."""
+    return CHINESE.get(name.strip(), name.strip().lower()) if isinstance(name, str) else name
+
+
 class Scored(Form):
     """One dimension."""
 
     analysis: str = ""
-    dim: Emotion
+    dim: Annotated[Emotion, BeforeValidator(_plain)]
     score: Annotated[int, Field(ge=1, le=10)]
 
 

@@ -185,7 +185,7 @@ async def test_only_what_stands_in_the_novel_is_extracted(desk_of, tmp_path: Pat
 
 
 async def test_memories_have_eight_scores_and_what_cannot_be_read_is_lost(desk_of):
-    told = [{"analysis": "平静", "dim": "joy", "score": 4}, {"analysis": "", "dim": "sadness", "score": 10}]
+    told = [{"analysis": "平静", "dim": "Joy", "score": 4}, {"analysis": "", "dim": "悲伤", "score": 10}]
     desk = desk_of(told, {"emotions": [{"dim": "love", "score": 3}]}, {"emotions": [{"dim": "joy", "score": 11}]})
 
     made = await bank(desk, "玛拉", "zh", [("阿远：点灯吗？\n玛拉：点。", 0), ("阿远：多久？\n玛拉：数不清。", 1)])
