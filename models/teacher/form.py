@@ -17,6 +17,8 @@ AGAIN: Mapping[Language, str] = {
 }
 TRIES = 64
 """Brackets of an answer that may begin its JSON; each is read to the end, so many would take long."""
+SAYS = 8
+"""Characters from which on a text is no longer a name or a word of the form."""
 _COMMA = re.compile(r",(\s*[}\]])")
 _BEGINS = re.compile(r"[{\[]")
 
@@ -46,10 +48,14 @@ def read_form(form: type[F], answer: str) -> F:
     """The first JSON value in `answer` that fits the form.
 
     Words and fences around it, commas before a closing bracket and line ends within texts are passed over. A bare list
-    fits a form of one list. Raises Unreadable, with what is wrong in a sentence.
+    fits a form of one list; the prompt's own example, dots for texts, is no answer. Raises Unreadable, with what is
+    wrong in a sentence.
     """
     why = "it holds no JSON." if answer.strip() else "it is empty."
     for value in _values(answer):
+        if _is_example(value):
+            why = "it repeats the example instead of answering."
+            continue
         try:
             return form.model_validate(_wrapped(form, value))
         except ValidationError as error:
@@ -71,6 +77,20 @@ def _strict(schema: Any) -> Any:
         if key not in ("title", "default", "description")
     }
     return kept | ({"required": list(schema["properties"])} if "properties" in schema else {})
+
+
+def _is_example(value: Any) -> bool:
+    """Whether there are the dots of an example in it, and no text that says anything."""
+    texts = [*_texts(value)]
+    return any(text.strip() and not text.strip(" .…") for text in texts) and max(map(len, texts)) < SAYS
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from _texts(part)
 
 
 def _values(answer: str) -> Iterator[Any]:

@@ -11,7 +11,7 @@ import pytest
 
 from models.scripted import ScriptedEngine
 from models.teacher.answers import Answers
-from models.teacher.ask import Teacher
+from models.teacher.ask import Patience, Teacher
 from models.teacher.parts import Desk
 
 
@@ -22,6 +22,6 @@ def desk_of(tmp_path: Path) -> Iterator[Callable[..., Desk]]:
 
         def desk(*replies: Any) -> Desk:
             told = [reply if isinstance(reply, str) else json.dumps(reply, ensure_ascii=False) for reply in replies]
-            return Desk(Teacher(ScriptedEngine(told, abilities=frozenset()), answers, at_once=1))
+            return Desk(Teacher(ScriptedEngine(told, abilities=frozenset()), answers, at_once=1, patience=Patience(1)))
 
         yield desk

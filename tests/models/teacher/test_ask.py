@@ -211,6 +211,7 @@ async def test_a_schema_is_given_where_the_engine_takes_one(answers: Answers):
     ("answer", "read"),
     [
         ('["a", "b"]', ["a", "b"]),
+        ('["……", "He said nothing."]', ["……", "He said nothing."]),
         ('Sure!\n{"names": ["a\nb"]} Anything else?', ["a\nb"]),
         ('[1] {"names": ["it fits"], "note": "more"}', ["it fits"]),
         ('{"names": ["a",],}', ["a"]),
@@ -220,7 +221,9 @@ def test_what_stands_around_an_answer_is_passed_over(answer: str, read: list[str
     assert read_form(Names, answer).names == read
 
 
-@pytest.mark.parametrize("answer", ["", "none", "[" * 100_000, '{"names": "a"}', '{"names": [1', "{}"])
+@pytest.mark.parametrize(
+    "answer", ["", "none", "[" * 100_000, '{"names": "a"}', '{"names": [1', "{}", '{"names": ["…"]}']
+)
 def test_what_does_not_fit_is_told(answer: str):
     with pytest.raises(Unreadable):
         read_form(Names, answer)
