@@ -156,18 +156,20 @@ def run(engine_url: str, turns: int, words: int, reply_tokens: int, context: int
     """Measure against a temporary database, through the engine at `engine_url` or, for "", the embedded one."""
     chosen = {"ENGINE": "openai", "UPSTREAM_URL": engine_url} if engine_url else {"ENGINE": "local"}
     with err.status("starting the server"), server(chosen | {"CONTEXT_TOKENS": str(context)}) as (port, _process):
-        talks = run_async(_measure(port, turns, words, {"max_tokens": reply_tokens, "temperature": 1.0}))
+        talks = run_async(measure(port, turns, words, {"max_tokens": reply_tokens, "temperature": 1.0}))
     results = {name: told(talk.turns) for name, talk in talks.items()}
     report("cache", results, turns=turns, words=words, reply_tokens=reply_tokens, context=context, cores=os.cpu_count())
 
 
-async def _measure(port: int, turns: int, words: int, sampling: dict[str, Any]) -> dict[str, Talk]:
+async def measure(port: int, turns: int, words: int, sampling: dict[str, Any]) -> dict[str, Talk]:
+    """Hold the conversations with the server on `port`, which has the sample characters: what each turn cost."""
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=600) as http:
         document = (await http.get(f"/api/characters/{CHARACTER}")).raise_for_status().json()
+        lore = (await http.get(f"/api/characters/{CHARACTER}/lore")).raise_for_status().json()
         (await http.post("/api/characters", json=_bared(document))).raise_for_status()
         listed = (await http.get("/v1/models")).json()["data"]
         model = next(one["id"] for one in listed if not one["id"].startswith("char/"))
-        constant = sum(len(entry["content"]) for entry in document["lore"] if entry["constant"])
+        constant = sum(len(entry["content"]) for entry in lore if entry["constant"])
         bench = Bench(http, model, document["persona"], constant, sampling)
         systems: dict[str, Callable[[Talk, str], Awaitable[None]]] = {
             "late": lambda talk, text: bench.character(talk, text, "late"),

@@ -7,9 +7,11 @@ from typing import Any
 import httpx
 import pytest
 
-from app.bench.cache import Turn, told
+from app.bench.cache import Turn, measure, told
 from app.bench.crowd import Address, crowd
 from app.bench.talk import said, say
+from app.characters.samples import add_samples
+from app.services import Services
 from models.scripted import ScriptedEngine
 
 
@@ -57,6 +59,24 @@ def test_no_two_turns_say_the_same() -> None:
     texts = [said(turn, words) for words in (1, 20, 300) for turn in range(40 if words > 20 else 16)]
     assert len(set(texts[-40:])) == 40
     assert all(len(said(turn, 300).split()) >= 300 for turn in range(5))
+
+
+async def test_the_cache_is_measured_of_every_system_turn_by_turn(
+    services: Services, address: str, engine: ScriptedEngine
+) -> None:
+    await add_samples(services.db)
+    engine.replies += [
+        f"{word} it is." for word in ("Fog", "Rain", "Hail", "Sleet", "Snow", "Frost", "Dew", "Mist", "Haze", "Sun")
+    ]
+    talks = await measure(httpx.URL(address).port or 0, 2, 5, {"max_tokens": 40})
+    assert not engine.replies
+    assert {name: len(talk.turns) for name, talk in talks.items()} == dict.fromkeys(
+        ("late", "classic", "plain", "kept", "bare"), 2
+    )
+    for name in ("late", "classic", "plain"):
+        first, second = talks[name].turns
+        assert 0 < second.late < second.prompt
+        assert first.history < second.history
 
 
 def test_what_is_told_late_is_no_part_of_what_could_be_cached() -> None:
