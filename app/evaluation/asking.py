@@ -22,10 +22,10 @@ async def answers(asked: Asked, questions: Sequence[Question], doing: str) -> li
         task = progress.add_task(doing, total=len(questions))
         try:
             return await asked.ask(questions, lambda: progress.advance(task))
-        except* EngineError as group:
-            why = group.exceptions[0]
-            while isinstance(why, ExceptionGroup):
-                why = why.exceptions[0]
+        except ExceptionGroup as group:
+            why = _first(group)
+            if not isinstance(why, EngineError):
+                raise
             raise EngineUnavailable(f"{why} What was answered is kept: the same command goes on from there.") from why
 
 
@@ -43,3 +43,8 @@ async def replies(
             places.append(str(error))
     said = await answers(asked, fit, doing)
     return [said[place] if isinstance(place, int) else Answer("", refused=place) for place in places]
+
+
+def _first(error: Exception) -> Exception:
+    """The first of what went wrong at the same time."""
+    return _first(error.exceptions[0]) if isinstance(error, ExceptionGroup) else error

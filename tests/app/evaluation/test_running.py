@@ -1,0 +1,56 @@
+"""A running Moodline as the engine, and an engine that goes away in the middle."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+
+import httpx
+import pytest
+
+from models.judging import asking
+from models.scripted import ScriptedEngine
+
+
+def questions(file: Path, count: int) -> Path:
+    rows = [
+        {"role": "Mira", "question": f"What is in net number {n}?", "generated": [f"Herring number {n}."]}
+        for n in range(count)
+    ]
+    file.write_text("\n".join(map(json.dumps, rows)), "utf-8")
+    return file
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+async def test_a_character_of_a_running_server_speaks_with_its_own_card(
+    address: str, engine: ScriptedEngine, mira, tmp_path: Path, evaluated
+) -> None:
+    async with httpx.AsyncClient(base_url=address) as http:
+        assert (await http.post("/api/characters", json=mira)).status_code == 201
+    engine.replies.extend(["Herring number 0.", "Only weed and a boot."])
+    data = questions(tmp_path / "q.jsonl", 2)
+    spec = f"{address}/v1#char/mira"
+    code, text, last = await asyncio.to_thread(evaluated, "rolebench", "--data", data, "--engine", spec, "--at-once", 1)
+    assert code == 0, text
+    assert last["results"][spec]["ROUGE-L"]["mean"] == pytest.approx(0.5, abs=0.2)
+    assert any("mends nets by the harbour" in message.content for message in engine.asked[0].messages)
+
+
+def test_an_engine_that_goes_away_ends_the_run_and_the_same_command_goes_on(
+    tmp_path: Path, evaluated, spoken: ScriptedEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(asking, "PAUSE", 0.0)
+    data = questions(tmp_path / "q.jsonl", 4)
+    while len(spoken.replies) > 2:
+        spoken.replies.pop()
+    task = ("rolebench", "--data", data, "--engine", "spoken", "--at-once", 1)
+    code, text, _ = evaluated(*task)
+    assert code == 1
+    assert "The script has no reply left." in text
+    assert "the same command goes on from there" in text
+    spoken.replies.extend(["The boot floats.", "Nothing but rope."])
+    code, text, last = evaluated(*task)
+    assert code == 0, text
+    assert last["questions"] == 4
+    assert not spoken.replies
