@@ -24,14 +24,16 @@ class Replicas:
     """Speaks through whichever of `engines` a session belongs to, so that its prefix is in that one's cache.
 
     A session goes to the living server with the highest hash of both (rendezvous hashing: when one dies only its own
-    sessions move, and they come back with it). Where a server can't begin, the next in that order is asked; a reply
-    that has begun stays where it is. A request without a session goes where least is under way.
+    sessions move, and they come back with it). Where a server can't begin, or is silent and does not answer when it is
+    looked at either, the next in that order is asked; a reply that has begun stays where it is. A request without a
+    session goes where least is under way.
     """
 
     def __init__(self, engines: Sequence[UpstreamEngine]) -> None:
         self._engines = list(engines)
         self._troubles: dict[UpstreamEngine, EngineError] = {}
         self._under_way = dict.fromkeys(self._engines, 0)
+        self._waiting: dict[UpstreamEngine, set[asyncio.Timeout]] = {engine: set() for engine in self._engines}
         self._looking: asyncio.Task[None] | None = None
 
     @property
@@ -95,6 +97,7 @@ class Replicas:
             self._under_way[engine] += 1
             try:
                 async with aclosing(engine.stream(messages, sampling, session=session, owner=owner)) as events:
+                    yield await self._begun(engine, events)
                     async for event in events:
                         yield event
                 return
@@ -109,6 +112,18 @@ class Replicas:
                 self._under_way[engine] -= 1
         assert trouble
         raise trouble
+
+    async def _begun(self, engine: UpstreamEngine, events: AsyncGenerator[Event, None]) -> Event:
+        """The first event; `EngineUnavailable` as soon as a look finds that the server hangs and another is there."""
+        waiting = asyncio.timeout(None)
+        self._waiting[engine].add(waiting)
+        try:
+            async with waiting:
+                return await anext(events)
+        except TimeoutError as error:
+            raise self._troubles.get(engine) or EngineUnavailable(f"{engine.url} does not answer.") from error
+        finally:
+            self._waiting[engine].discard(waiting)
 
     def _order(self, session: str) -> list[UpstreamEngine]:
         """Whom to ask, in turn: those in trouble last, in case all are."""
@@ -150,3 +165,7 @@ class Replicas:
         if engine not in self._troubles:
             log.warning("%s is left out: %s", engine.url, error)
         self._troubles[engine] = error
+        if len(self._troubles) < len(self._engines):
+            for waiting in self._waiting[engine]:
+                if not waiting.expired():
+                    waiting.reschedule(asyncio.get_running_loop().time())

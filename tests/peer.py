@@ -43,6 +43,7 @@ class Peer:
         self.sent = 0
         self.left = asyncio.Event()
         self.endless = False
+        self.hangs: asyncio.Event | None = None
         self.tokenizing: Callable[[dict[str, Any]], Awaitable[Any]] | None = None
         self.template: Callable[[list[dict[str, str]]], str] | None = None
         self.answering: Callable[[dict[str, Any]], str | tuple[int, dict[str, str]]] | None = None
@@ -52,6 +53,8 @@ class Peer:
         while (message := await receive()).get("more_body") or message["type"] != "http.request":
             body += message.get("body", b"")
         body += message.get("body", b"")
+        if self.hangs:
+            await self.hangs.wait()
         head = {key.decode(): value.decode() for key, value in scope["headers"]}
         if scope["path"] == "/v1/models" and scope["method"] == "GET":
             await self._answer(send, self.status if self.models is None else 200, json.dumps(self.models).encode())

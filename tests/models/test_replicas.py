@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack, aclosing
 
 import pytest
 
-from models import replicas
+from models import replicas, upstream
 from models.engine import EngineBroke, EngineUnavailable, Finish, ParameterRefused, Sampling
 from models.replicas import Replicas
 from models.scene import Message
@@ -44,6 +44,12 @@ async def who(engine: Replicas, session: str = "") -> str:
     return str(text)
 
 
+async def one_of(engine: Replicas, answers: str) -> str:
+    """A session that is this peer's."""
+    owners = {session: await who(engine, session) for session in SESSIONS}
+    return next(session for session, peer in owners.items() if peer == answers)
+
+
 MODELS = {"data": [{"id": "mira", "max_model_len": 4096, "owned_by": "vllm"}]}
 
 
@@ -60,6 +66,12 @@ def live(peer: Peer, text: str) -> None:
         {"content-type": "text/event-stream"},
         reply(text),
     )
+
+
+async def in_trouble(engine: Replicas, number: int) -> None:
+    async with asyncio.timeout(60):
+        while len(engine._troubles) < number:
+            await asyncio.sleep(0.02)
 
 
 async def until(engine: Replicas, session: str, answers: str) -> None:
@@ -118,6 +130,33 @@ async def test_a_reply_that_has_begun_is_not_said_by_another(engine: Replicas, p
         with pytest.raises(EngineBroke):
             await anext(stream)
     assert sum(len(peer.asked) for peer in peers) == 1
+
+
+async def test_whoever_waits_for_a_server_that_hangs_is_answered_by_another(
+    engine: Replicas, peers: list[Peer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upstream, "CHECK_SECONDS", 0.2)
+    session = await one_of(engine, "1")
+    peers[1].hangs = asyncio.Event()
+    async with asyncio.timeout(60):  # the server alone would be given 120 seconds
+        assert await who(engine, session) in ("0", "2")
+    peers[1].hangs.set()
+
+
+async def test_whoever_waits_for_the_only_server_that_is_left_goes_on_waiting(
+    engine: Replicas, peers: list[Peer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upstream, "CHECK_SECONDS", 0.2)
+    session = await one_of(engine, "1")
+    for peer in (peers[0], peers[2]):
+        die(peer)
+    await in_trouble(engine, 2)
+    peers[1].hangs = asyncio.Event()
+    waiting = asyncio.create_task(who(engine, session))
+    await in_trouble(engine, 3)
+    assert not waiting.done()
+    peers[1].hangs.set()
+    assert await waiting == "1"
 
 
 async def test_a_request_that_is_refused_is_not_asked_of_another(engine: Replicas, peers: list[Peer]) -> None:
