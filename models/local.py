@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,35 +21,13 @@ from models.engine import (
     Sampling,
     continues,
 )
-from models.manifest import check_served
-from models.neutralise import CONTROL_TOKENS
-from models.packed import PackedModel
+from models.loading import BY_BYTES, Loaded, load
 from models.sampler import Sampler, check_sampling
 from models.scene import Message
-from models.taste import Taste, taste_of
-from models.template import ChatTemplate
 from models.tools import CallReader, ending, grammar, in_words, offered, optional, words
 from models.unsaid import WIDE, Unsaid
 from models.vocabulary import Constraint, Vocabulary
-from models.weights import NAME, checkpoint
-
-log = logging.getLogger("moodline")
-
-BY_BYTES = frozenset({"logprobs", "response_format", "tools"})
-"""What needs to know the tokens as bytes, which llguidance can't tell of every kind of tokenizer."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Checkpoint:
-    """What loading gives."""
-
-    model: PackedModel
-    tokenizer: Any
-    template: ChatTemplate
-    ends: frozenset[int]
-    vocabulary: Vocabulary | None
-    opened: str
-    taste: Taste
+from models.weights import NAME
 
 
 class LocalEngine:
@@ -67,7 +44,7 @@ class LocalEngine:
         self._home = home
         self._context_length = context_length
         self._max_streams = max_streams
-        self._checkpoint: _Checkpoint | None = None
+        self._checkpoint: Loaded | None = None
         self._batcher: Batcher | None = None
         self._status = "The embedded engine has not been started."
         self._changing = asyncio.Lock()
@@ -105,7 +82,7 @@ class LocalEngine:
                 return
             self._status = "The embedded language model is still loading."
             try:
-                loaded = await asyncio.to_thread(_load, self._folder, self._home)
+                loaded = await asyncio.to_thread(load, self._folder, self._home)
             except EngineError as error:
                 self._status = str(error)
                 raise
@@ -174,7 +151,7 @@ class LocalEngine:
             async for event in spoken:
                 yield ending(sampling.tools, event) if isinstance(event, Finish) else event
 
-    def _ready(self) -> tuple[_Checkpoint, Batcher]:
+    def _ready(self) -> tuple[Loaded, Batcher]:
         if not self._checkpoint or not self._batcher:
             raise EngineUnavailable(self._status)
         return self._checkpoint, self._batcher
@@ -219,7 +196,7 @@ async def _read_calls(
 
 
 def _sampler(
-    checkpoint: _Checkpoint,
+    checkpoint: Loaded,
     prompt: Sequence[int],
     sampling: Sampling,
     ends: frozenset[int],
@@ -272,32 +249,3 @@ def _sender(events: asyncio.Queue[Sent], loop: asyncio.AbstractEventLoop) -> Cal
             loop.call_soon_threadsafe(events.put_nowait, event)
 
     return send
-
-
-def _load(folder: Path | None, home: Path) -> _Checkpoint:
-    from transformers import AutoTokenizer
-
-    place = checkpoint(folder, home)
-    tokenizer = AutoTokenizer.from_pretrained(place, local_files_only=True)
-    if not tokenizer.is_fast:
-        raise EngineUnavailable(f"The tokenizer in {place} has no tokenizer.json, which streaming needs.")
-    check_served(place, tokenizer)
-    template = ChatTemplate(tokenizer)
-    model = PackedModel(place)
-    # A model that begins another turn has ended its own, whichever control token it does that with.
-    control = {number for number, token in tokenizer.added_tokens_decoder.items() if str(token) in CONTROL_TOKENS}
-    named = {tokenizer.eos_token_id} - {None}
-    ends = model.ends | named
-    vocabulary = _vocabulary(tokenizer, ends or control)
-    return _Checkpoint(
-        model, tokenizer, template, frozenset(ends | control), vocabulary, template.opened, taste_of(place)
-    )
-
-
-def _vocabulary(tokenizer: Any, ends: Collection[int]) -> Vocabulary | None:
-    """The tokens as bytes; None for a kind of tokenizer of which they can't be told, which still can speak."""
-    try:
-        return Vocabulary(tokenizer, ends)
-    except Exception as error:  # a library below fails in its own ways
-        log.warning("no %s with this checkpoint: %s: %s", ", ".join(sorted(BY_BYTES)), type(error).__name__, error)
-        return None

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-import aiohttp
-import httpx
-
+from models.connection import Connection
 from models.manifest import is_merged
-from models.upstream import CHECK_SECONDS, CONNECTIONS, UpstreamEngine
+from models.upstream import CHECK_SECONDS, UpstreamEngine
 from models.vllm_keeper import VllmKeeper
 from models.vllm_process import HEALTH, Launch
 
@@ -22,10 +19,11 @@ class VllmEngine(UpstreamEngine):
 
     def __init__(self, launch: Launch, adapters: Path | None = None) -> None:
         self._keeper = VllmKeeper(launch)
+        url = "http://vllm/v1"
         super().__init__(
-            "http://vllm/v1",
+            url,
             launch.name,
-            self._keeper.key,
+            connection=Connection(url, self._keeper.key, socket=lambda: self._keeper.socket, ready=self._keeper.check),
             context_length=launch.context_length,
             dialect="vllm",
             adapters=adapters if launch.adapters else None,
@@ -39,7 +37,7 @@ class VllmEngine(UpstreamEngine):
         beyond hope.
         """
         self._keeper.begin()
-        self._open()
+        self._connection.open()
         await self._keeper.first_life()
         await super().start()
 
@@ -54,14 +52,5 @@ class VllmEngine(UpstreamEngine):
         if not self._proven:
             await self._discover()
         # Its list of models is there for seconds after what computes has died.
-        response = await self._send("GET", HEALTH, CHECK_SECONDS)
+        response = await self._connection.send("GET", HEALTH, CHECK_SECONDS)
         await response.aclose()
-
-    def _connector(self) -> aiohttp.BaseConnector:
-        return aiohttp.UnixConnector(str(self._keeper.socket), limit=CONNECTIONS)
-
-    async def _send(
-        self, method: str, url: str, seconds: float, body: Any = None, headers: dict[str, str] | None = None
-    ) -> httpx.Response:
-        self._keeper.check()
-        return await super()._send(method, url, seconds, body, headers)

@@ -150,7 +150,7 @@ async def running(engine: VllmEngine, wanted: int) -> None:
 
 
 async def computed(engine: VllmEngine) -> int:
-    response = await engine._send("GET", "http://vllm/metrics", 10)
+    response = await engine._connection.send("GET", "http://vllm/metrics", 10)
     lines = (await response.aread()).decode().splitlines()
     await response.aclose()
     (number,) = [line.rsplit(" ", 1)[1] for line in lines if line.startswith("vllm:num_requests_running{")]

@@ -128,7 +128,7 @@ async def test_a_reply_is_as_long_as_it_must_be(vllm: VllmEngine) -> None:
 
 async def test_a_bias_of_minus_100_unmakes_a_token(vllm: VllmEngine) -> None:
     plain, _ = await say(vllm, max_tokens=3)
-    first = (await vllm._tokenize(plain))["tokens"][0]
+    first = (await vllm._served.tokenize(plain))["tokens"][0]
     other, _ = await say(vllm, max_tokens=3, logit_bias=((first, -100.0),))
     assert other.split()[0] != plain.split()[0]
     text, finish = await say(vllm, max_tokens=3, stop_token_ids=(first,))
