@@ -175,7 +175,7 @@ def _options(recipe: Recipe, train: Rows, test: Rows, run: Path) -> dict[str, An
         "eval_steps": min(steps.eval_every, total),
         "eval_on_start": bool(test.rows),
         "save_strategy": "steps",
-        "save_steps": steps.save_every,
+        "save_steps": min(steps.save_every, total),
         "save_total_limit": 2,
         "report_to": "none",
         "disable_tqdm": True,
