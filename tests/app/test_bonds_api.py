@@ -99,9 +99,12 @@ async def test_bonds_are_listed_with_as_few_questions_however_many_they_are(
         await talk("mira", "Good morning!", user=user)
     counts = []
     for limit in (1, 3):
-        with asked(services.db) as statements:
-            listed = (await client.get("/api/bonds", params={"limit": limit})).json()["items"]
-        counts.append(len(statements))
+        tries = []
+        for _ in range(5):  # work in the background may ask something at the same time, but not every time
+            with asked(services.db) as statements:
+                listed = (await client.get("/api/bonds", params={"limit": limit})).json()["items"]
+            tries.append(len(statements))
+        counts.append(min(tries))
         assert [bond["user"] for bond in listed] == ["cy", "bo", "ana"][:limit]
         assert [bond["turns"] for bond in listed] == [1] * limit
     assert counts[0] == counts[1]
