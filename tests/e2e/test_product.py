@@ -67,11 +67,16 @@ def test_a_character_remembers_over_twelve_turns_and_a_restart(
             assert server.stop() == 0
             server.start()
         messages.append({"role": "user", "content": said})
-        answer = server.openai.chat.completions.with_raw_response.create(
-            model=f"char/{slug}", user="ana", messages=messages
-        )
+        for _ in range(5):
+            # Eight tokens of so small a model may be nothing but another's name or half a character: then nothing is
+            # stored, and whoever asks again is answered.
+            answer = server.openai.chat.completions.with_raw_response.create(
+                model=f"char/{slug}", user="ana", messages=messages
+            )
+            if reply := answer.parse().choices[0].message.content.strip():
+                break
+        assert reply
         reply = answer.parse().choices[0].message.content
-        assert reply.strip()
         messages.append({"role": "assistant", "content": reply})
     trace = server.http.get(f"/api/turns/{answer.headers['x-moodline-turn']}/trace").json()
     assert any(word in memory["text"] for memory in trace["memories"] if memory["kept"])
