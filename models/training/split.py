@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from models.example import Example
 
 
-def divide(examples: Sequence[Example], share: float, seed: int = 0) -> tuple[list[Example], list[Example]]:
+def divide(examples: Sequence[Example], share: float, seed: int | str = 0) -> tuple[list[Example], list[Example]]:
     """`examples` in two lists, the second with about `share` of the groups; both keep their order.
 
     Which group goes where follows from its name and `seed` alone, so that more rows move none of the others. Rows

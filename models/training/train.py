@@ -177,7 +177,10 @@ def _examples(recipe: Recipe, files: Sequence[Path], held_out: Sequence[Path]) -
     if not examples:
         lacking = "with a `rejected` reply, which DPO learns from" if recipe.method == "dpo" else "to learn from"
         raise TrainingRefused(f"{', '.join(map(str, files))}: there is no row {lacking}.")
-    return (examples, aside) if held_out else divide(examples, recipe.data.test, recipe.train.seed)
+    if held_out:
+        return examples, aside
+    # Not as `moodline data split` draws: of what it has left nothing would be kept aside.
+    return divide(examples, recipe.data.test, f"training {recipe.train.seed}")
 
 
 def _check_begin(begin: Path, base: Path) -> None:

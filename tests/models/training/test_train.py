@@ -23,6 +23,7 @@ from models.scene import Message, Scene
 from models.training.curves import points
 from models.training.fit import Progress
 from models.training.recipe import Recipe, parse_recipe
+from models.training.split import divide
 from models.training.train import Trained, TrainingRefused, prepare, train
 from tests.adapters import rewrite, tiny_base
 
@@ -274,6 +275,16 @@ def test_a_row_that_says_only_what_is_unwanted_is_left_out(method: str, base: Pa
     prepared = prepare(_recipe(method), [file], base)
 
     assert len(prepared.train.rows) + len(prepared.test.rows) == len(_examples())
+
+
+def test_of_rows_that_were_divided_already_some_are_kept_aside_again(base: Path, tmp_path: Path):
+    row, file = _examples()[0], tmp_path / "rows.jsonl"
+    left, _ = divide([replace(row, group=str(number)) for number in range(200)], 0.2)
+    write_examples(file, left)
+
+    prepared = prepare(_recipe(), [file], base)
+
+    assert 0.05 < len(prepared.test.rows) / len(left) < 0.4
 
 
 def test_missing_files_are_told(base: Path, rows: Path, tmp_path: Path):
