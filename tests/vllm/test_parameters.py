@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
@@ -133,3 +134,17 @@ async def test_a_bias_of_minus_100_unmakes_a_token(vllm: VllmEngine) -> None:
     assert other.split()[0] != plain.split()[0]
     text, finish = await say(vllm, max_tokens=3, stop_token_ids=(first,))
     assert (text, finish.reason) == ("", "stop")
+
+
+async def test_seeded_requests_with_more_prompt_than_a_step_holds_are_all_answered(vllm: VllmEngine) -> None:
+    """vLLM's CPU build dies of a seeded request whose prompt it computes in pieces."""
+
+    async def asked(number: int) -> str:
+        told = Message("system", f"Talk number {number}. " + "You know the sea and all of its moods. " * 150)
+        text, _ = await say(vllm, [told, Message("user", "Hello?")], max_tokens=4, temperature=1.0, seed=7)
+        return text
+
+    texts = await asyncio.gather(*(asked(number) for number in range(8)))
+
+    assert all(texts)
+    await vllm.check()
