@@ -99,7 +99,8 @@ def write_cast(
     seed: Annotated[int, typer.Option(help="Which scenes are shown as past lines; the same every time.")] = 0,
     force: Force = False,
 ) -> None:
-    """Make rows of scenes that were written for training: thirteen original characters come along, in English.
+    """Make rows of scenes that were written for training: thirteen original characters come along, in English, and the
+    past lines of the sample characters, in English and Chinese.
 
     A cast is JSON: `[{"character": …, "persona": …, "style": …, "scenes": [["what the user says", "the reply"], …]}]`.
 

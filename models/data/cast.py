@@ -1,7 +1,7 @@
 """Talks that were written for training: a cast of characters, each with scenes of its own. Pure.
 
-A cast is JSON: a list of characters with `character`, `persona`, `style`, and `scenes`, lists of what the user and the
-character say by turns, the user first.
+A cast is JSON: a list of characters with `character`, `persona`, `style`, and `scenes`, each a list of what the user
+and the character say by turns, the user first. Where two have one name, `slug` tells them apart.
 """
 
 from __future__ import annotations
@@ -49,7 +49,8 @@ def _rows(character: Mapping[str, Any], language: Language, seed: int) -> Iterat
             lines=tuple(_line(name, other) for other in shown),
             history=tuple(Message("assistant" if n % 2 else "user", text) for n, text in enumerate(said[:-1])),
         )
-        yield Example(scene, said[-1], id=f"{name}/{number}", group=f"{name}/{number}", source="cast")
+        place = f"{character.get('slug') or name}/{number}"
+        yield Example(scene, said[-1], id=place, group=place, source="cast")
 
 
 def _line(name: str, said: Sequence[str]) -> str:
