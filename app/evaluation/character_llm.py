@@ -11,10 +11,9 @@ from app.evaluation.engines import Choices, opened
 from app.evaluation.grading import Sheet, agreed, graded, judges_of, lost, results
 from app.evaluation.reading import few, rows_of
 from app.evaluation.report import Result, report
-from app.evaluation.talks import Talk, converse, repeats, transcript
+from app.evaluation.talks import Talk, converse, repetition, transcript
 from models.engine import Sampling
 from models.example import BadRow
-from models.judging.intervals import interval
 from models.judging.overlap import distinct
 from models.judging.rubrics import CHARACTER_LLM
 from models.scene import Scene
@@ -38,7 +37,8 @@ async def run(choices: Choices, data: Path, profile: Path, name: str, judges: Se
         found = await graded(
             ready, [sheet for at, talk in enumerate(talks) for sheet in _sheets(at, talk, choices.engine)]
         )
-    told: dict[str, Result] = {choices.engine: {**_counted(talks), **lost(found)}}
+    said = [reply for talk in talks for reply in talk.said]
+    told: dict[str, Result] = {choices.engine: {**repetition(talks), "distinct-2": distinct(said, 2), **lost(found)}}
     for system, row in results(found).items():
         told[system] = {**told.get(system, {}), **row}
     rows = [{"id": str(at), "talk": transcript(talk.scene)} for at, talk in enumerate(talks)]
@@ -74,14 +74,3 @@ def _sheets(place: int, talk: Talk, system: str) -> list[Sheet]:
         )
         for rubric in CHARACTER_LLM
     ]  # fmt: skip
-
-
-def _counted(talks: Sequence[Talk]) -> Result:
-    """What needs no judge."""
-    flags = [(float(repeats(reply, talk.said[:at])), id(talk)) for talk in talks for at, reply in enumerate(talk.said)]
-    said = [reply for talk in talks for reply in talk.said]
-    return {
-        "repetition": interval([flag for flag, _ in flags], [talk for _, talk in flags]),
-        "distinct-2": distinct(said, 2),
-        "replies that did not come": sum(talk.lost for talk in talks),
-    }

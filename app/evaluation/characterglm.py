@@ -19,11 +19,11 @@ from app.evaluation.engines import Choices, opened
 from app.evaluation.grading import VERDICT, Graded, Sheet, agreed, graded, judges_of, lost, read_ratings, results
 from app.evaluation.reading import few, language_of
 from app.evaluation.report import Result, report
-from app.evaluation.talks import BEGINNING, SAID, Talk, converse, repeats, transcript
+from app.evaluation.talks import BEGINNING, SAID, Talk, converse, repeated, repetition, transcript
 from models.judging.asking import Asked, Question
 from models.judging.intervals import Mean, interval
 from models.judging.judge import flagged, flagging, pairing, preferred
-from models.judging.rubrics import CHARACTERGLM, ERRORS
+from models.judging.rubrics import CHARACTERGLM, ERRORS, MERIT, Rubric
 from models.scene import Message, Scene
 
 
@@ -72,16 +72,6 @@ def read_cards(file: Path) -> list[Scene]:
         ) from None
 
 
-def repetition(talks: Sequence[Talk]) -> Result:
-    """How many replies say an earlier one again or go round in circles, by the guards of the server."""
-    found, groups = list[float](), list[str]()
-    for talk in talks:
-        for place, reply in enumerate(talk.said):
-            found.append(float(repeats(reply, talk.said[:place])))
-            groups.append(talk.scene.character)
-    return {"repetition": interval(found, groups), "replies that did not come": sum(talk.lost for talk in talks)}
-
-
 def _scene(name: str, card: Mapping[str, Any]) -> Scene:
     persona, greeting = str(card["bot_info"]), str(card.get("greeting") or "")
     # A conversation begins with the user, so a greeting answers an empty beginning.
@@ -102,25 +92,43 @@ def _sheets(talks: Sequence[Talk], system: str) -> list[Sheet]:
 
 
 async def _errors(judge: Asked, name: str, talks: Sequence[Talk]) -> Result:
-    """Rates per turn, by judge; an overall rate as the paper's, where all of them could be read."""
-    turns = [(talk.scene, place) for talk in talks for place in _replies(talk.scene)]
-    found: dict[str, Mean | int] = {}
-    unreadable = 0
-    for rubric in ERRORS:
-        asked = [
-            Question(
-                flagging(rubric, s.language, s.character, s.persona, transcript(s, at), s.history[at].content), VERDICT
-            )
-            for s, at in turns
-        ]
-        heard = [flagged(answer.text) for answer in await answers(judge, asked, rubric.name)]
-        read = [
-            (float(flag), scene.character) for flag, (scene, _) in zip(heard, turns, strict=True) if flag is not None
-        ]
-        unreadable += len(heard) - len(read)
-        if read:
-            found[f"{rubric.name}, {name}"] = interval([flag for flag, _ in read], [who for _, who in read])
-    return {**found, f"unreadable verdicts, {name}": unreadable}
+    """Rates per turn, by judge, and their sum as the paper's: errors and repetition, less proactivity.
+
+    The sum is over the turns whose verdicts could all be read.
+    """
+    turns = [(talk.scene, place) for talk in talks for place in talk.places]
+    given = {rubric.name: await _verdicts(judge, rubric, turns) for rubric in (*ERRORS, MERIT)}
+    who = [scene.character for scene, _ in turns]
+    found = {rate: _rate(flags, who) for rate, flags in given.items()}
+    again = [flag for talk in talks for flag in repeated(talk)]
+    found["errors, overall"] = _rate(
+        [
+            None if None in verdicts else repeat + sum(verdicts[:-1]) - verdicts[-1]
+            for repeat, verdicts in zip(again, zip(*given.values(), strict=True), strict=True)
+        ],
+        who,
+    )
+    unreadable = sum(flags.count(None) for flags in given.values())
+    told = {f"{rate}, {name}": value for rate, value in found.items() if value}
+    return {**told, f"unreadable verdicts, {name}": unreadable}
+
+
+async def _verdicts(judge: Asked, rubric: Rubric, turns: Sequence[tuple[Scene, int]]) -> list[float | None]:
+    """Whether the rubric is true of each turn; None where the judge can't be read."""
+    asked = [
+        Question(
+            flagging(rubric, s.language, s.character, s.persona, transcript(s, at), s.history[at].content), VERDICT
+        )
+        for s, at in turns
+    ]
+    heard = [flagged(answer.text) for answer in await answers(judge, asked, rubric.name)]
+    return [None if flag is None else float(flag) for flag in heard]
+
+
+def _rate(flags: Sequence[float | None], groups: Sequence[str]) -> Mean | None:
+    """The mean of what could be read, None of nothing."""
+    read = [(flag, group) for flag, group in zip(flags, groups, strict=True) if flag is not None]
+    return interval([flag for flag, _ in read], [group for _, group in read]) if read else None
 
 
 async def _pairs(judge: Asked, name: str, ours: Sequence[Talk], theirs: Sequence[Talk]) -> Result:
@@ -141,13 +149,6 @@ async def _pairs(judge: Asked, name: str, ours: Sequence[Talk], theirs: Sequence
     counted = Counter(preferred(*both) for both in zip(said[::2], said[1::2], strict=True))
     names = {"first": "win", "tie": "tie", "second": "lose", None: "unreadable pairs"}
     return {f"{told}, {name}": counted[kind] for kind, told in names.items()}  # type: ignore[index]
-
-
-def _replies(scene: Scene) -> list[int]:
-    """Where the character's own replies stand, a greeting left out."""
-    history = scene.history
-    first = 2 if len(history) > 1 and history[0].content == BEGINNING else 0
-    return [place for place in range(first, len(history)) if history[place].role == "assistant"]
 
 
 _ALL = {"zh": "（以上整段对话中该角色的所有回复）", "en": "(all that the character says in the conversation above)"}

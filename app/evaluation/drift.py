@@ -17,7 +17,7 @@ from app.evaluation.engines import Choices, opened
 from app.evaluation.reading import language_of, persona
 from app.evaluation.report import Result, report
 from app.evaluation.rolebench import read
-from app.evaluation.talks import SAID, Talk, converse, repeats, transcript
+from app.evaluation.talks import SAID, Talk, converse, repeated, transcript
 from models.judging.intervals import difference, interval
 from models.judging.overlap import rouge_l
 from models.judging.style import Discriminator
@@ -62,9 +62,12 @@ def measured(talks: Sequence[Talk], judge: Discriminator) -> Result:
     """In-style scores and self-similarity of the first and the last third, and their paired differences by talk."""
     style = [[float(value) for value in _own(talk, judge)] for talk in talks]
     alike = [[_nearest(reply, talk.said[:at]) for at, reply in enumerate(talk.said)] for talk in talks]
-    echoes = [[float(repeats(reply, talk.said[:at])) for at, reply in enumerate(talk.said)] for talk in talks]
     found: dict[str, object] = {}
-    for name, rows in (("in style", style), ("self-similarity", alike), ("repetition", echoes)):
+    for name, rows in (
+        ("in style", style),
+        ("self-similarity", alike),
+        ("repetition", [repeated(talk) for talk in talks]),
+    ):
         early, late = ([_mean(part(row)) for row in rows] for part in (_early, _late))
         found |= {f"{name}, first third": interval(early), f"{name}, last third": interval(late)}
         found[f"{name}, change"] = difference(late, early)

@@ -7,9 +7,11 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from app.evaluation.asking import GREEDY, replies
+from app.evaluation.report import Result
 from models.echo import EchoGuard
 from models.engine import Sampling
 from models.judging.asking import Asked
+from models.judging.intervals import interval
 from models.loops import LoopGuard
 from models.scene import Language, Message, Scene
 
@@ -59,14 +61,19 @@ class Talk:
     lost: int = 0
 
     @property
-    def said(self) -> tuple[str, ...]:
-        """The character's own replies, in order, a greeting left out."""
+    def places(self) -> tuple[int, ...]:
+        """Where in the history the character's own replies stand, in order, a greeting left out."""
         history = self.scene.history
         return tuple(
-            message.content
-            for before, message in pairwise(history)
+            place
+            for place, (before, message) in enumerate(pairwise(history), 1)
             if message.role == "assistant" and before.role == "user" and before.content != BEGINNING
         )
+
+    @property
+    def said(self) -> tuple[str, ...]:
+        """Those replies."""
+        return tuple(self.scene.history[place].content for place in self.places)
 
 
 async def converse(
@@ -91,6 +98,21 @@ def transcript(scene: Scene, upto: int | None = None) -> str:
     colon = "：" if scene.language == "zh" else ": "
     shown = scene.history[:upto]
     return "\n".join(f"{names.get(message.role, message.role)}{colon}{message.content}" for message in shown)
+
+
+def repeated(talk: Talk) -> list[float]:
+    """1 for each reply of a talk that says an earlier one again or goes round in circles, else 0."""
+    said = talk.said
+    return [float(repeats(reply, said[:place])) for place, reply in enumerate(said)]
+
+
+def repetition(talks: Sequence[Talk]) -> Result:
+    """The share of repeated replies, with talks as groups, and how many replies did not come."""
+    flags = [(flag, number) for number, talk in enumerate(talks) for flag in repeated(talk)]
+    return {
+        "repetition": interval([flag for flag, _ in flags], [number for _, number in flags]),
+        "replies that did not come": sum(talk.lost for talk in talks),
+    }
 
 
 def repeats(reply: str, earlier: Sequence[str]) -> bool:

@@ -117,7 +117,7 @@ List the flaws of the simulated one by this criterion as JSON and nothing else: 
 {{"flaws": [{{"what": "…", "severity": 1}}]}}, severity 1 (slight) to 5 (severe); an empty list if there are none."""
 _SCORE = re.compile(r"(?:score|rating|分数|评分|得分|打分)[\s*_`\"]*[:：是为=]?[\s*_`\"]*(\d+(?:\.\d+)?)", re.I)
 _ALONE = re.compile(r"\s*(\d+(?:\.\d+)?)(?:\s*/\s*\d+|\s*分)?[.。]?\s*")
-_WINNER = re.compile(r"(?:winner|胜者)[\s*_`\"]*[:：]?[\s*_`\"]*(a\b|b\b|tie\b|平)", re.I)
+_WINNER = re.compile(r"(?:winner|胜者)[\s*_`\"]*[:：]?[\s*_`\"]*(?:an?\s+)?(a(?![a-z])|b(?![a-z])|tie\b|平)", re.I)
 _VERDICT = re.compile(r"(?:verdict|判断)[\s*_`\"]*[:：]?[\s*_`\"]*(yes\b|no\b|是|否)", re.I)
 
 

@@ -73,9 +73,11 @@ ERRORS = (
     Rubric("contradiction", "回复与前面说过的话矛盾。", "The reply contradicts what was said before."),
     Rubric("less-quality", "回复不通顺或答非所问。", "The reply is broken, or beside the point."),
     Rubric("less-informative", "回复空洞，没有内容。", "The reply is empty of content."),
-    Rubric("proactivity", "回复主动推进了谈话。", "The reply moves the talk on by itself."),
 )
-"""CharacterGLM's per-turn judgements; the last is a merit. Repetition is found without a judge."""
+"""CharacterGLM's errors of a turn. Repetition, the fifth, is found without a judge."""
+
+MERIT = Rubric("proactivity", "回复主动推进了谈话。", "The reply moves the talk on by itself.")
+"""What CharacterGLM's overall error rate takes off again."""
 
 COSER = (
     Rubric(

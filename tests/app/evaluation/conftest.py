@@ -11,8 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from app.cli.main import app
-from app.evaluation import engines
-from models.scripted import ScriptedEngine
+from tests.peer import Peer
 
 Run = Callable[..., tuple[int, str, dict[str, Any]]]
 
@@ -32,13 +31,11 @@ def evaluated(tmp_path: Path, weights_home: Path, monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.fixture
-def spoken(monkeypatch: pytest.MonkeyPatch) -> ScriptedEngine:
-    """What the engine `spoken` is on the command line: it says another sentence every time, at once."""
+def spoken(peer: Peer) -> str:
+    """A server as `--engine` names it, which says another sentence every time, at once."""
     things = ("lamp", "harbour", "ledger", "heron", "bridge", "lantern", "letter", "kettle", "orchard", "staircase")
     doings = ("waits for rain", "was never mine", "came back on Tuesday", "hums at night", "smells of tar")
-    engine = ScriptedEngine(
-        [f"The {thing} {doing}." for doing in doings for thing in things], abilities=frozenset(), context_length=32_768
-    )
-    real = engines._engine
-    monkeypatch.setattr(engines, "_engine", lambda spec, home: (engine, spec) if spec == "spoken" else real(spec, home))
-    return engine
+    sentences = iter([f"The {thing} {doing}." for doing in doings for thing in things])
+    peer.models = {"data": [{"id": "spoken", "max_model_len": 32_768}]}
+    peer.answering = lambda _body: next(sentences)
+    return f"{peer.address}/v1#spoken"

@@ -11,6 +11,7 @@ import pytest
 
 from models.judging import asking
 from models.scripted import ScriptedEngine
+from tests.peer import Peer
 
 
 def questions(file: Path, count: int) -> Path:
@@ -37,20 +38,20 @@ async def test_a_character_of_a_running_server_speaks_with_its_own_card(
     assert any("mends nets by the harbour" in message.content for message in engine.asked[0].messages)
 
 
-def test_an_engine_that_goes_away_ends_the_run_and_the_same_command_goes_on(
-    tmp_path: Path, evaluated, spoken: ScriptedEngine, monkeypatch: pytest.MonkeyPatch
+async def test_an_engine_that_goes_away_ends_the_run_and_the_same_command_goes_on(
+    tmp_path: Path, evaluated, peer: Peer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(asking, "PAUSE", 0.0)
+    said = iter(["The boot floats.", "Nothing but rope."])
+    peer.answering = lambda _body: next(said, (503, {}))
     data = questions(tmp_path / "q.jsonl", 4)
-    while len(spoken.replies) > 2:
-        spoken.replies.pop()
-    task = ("rolebench", "--data", data, "--engine", "spoken", "--at-once", 1)
-    code, text, _ = evaluated(*task)
+    task = ("rolebench", "--data", data, "--engine", f"{peer.address}/v1#mira", "--at-once", 1)
+    code, text, _ = await asyncio.to_thread(evaluated, *task)
     assert code == 1
-    assert "The script has no reply left." in text
     assert "the same command goes on from there" in text
-    spoken.replies.extend(["The boot floats.", "Nothing but rope."])
-    code, text, last = evaluated(*task)
+    asked = len(peer.asked)
+    said = iter(["A crab, no more.", "Nothing at all tonight."])
+    code, text, last = await asyncio.to_thread(evaluated, *task)
     assert code == 0, text
     assert last["questions"] == 4
-    assert not spoken.replies
+    assert len(peer.asked) == asked + 2, "what was answered is not asked again"

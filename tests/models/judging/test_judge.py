@@ -54,7 +54,10 @@ def test_a_reply_wins_only_in_both_orders() -> None:
     assert preferred("Winner: A", "Winner: A") == "tie"
     assert preferred("Winner: tie", "Winner: B") == "tie"
     assert preferred("胜者：平", "胜者：平") == "tie"
+    assert preferred("Winner: a tie", "**Winner:** Tie.") == "tie"
+    assert preferred("胜者：A更像", "胜者：B。") == "first"
     assert preferred("Winner: A", "Both are fine") is None
+    assert preferred("Winner: A", "Winner: an apple") is None
     assert preferred("Winner: A, no, Winner: B", "Winner: B") is None
 
 
