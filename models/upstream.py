@@ -62,7 +62,8 @@ class UpstreamEngine:
     template takes system messages; None asks vLLM, and means anywhere for other servers. With `manifest`,
     which `moodline merge` wrote, nothing is said through a server whose chat template makes other tokens of its turns,
     nor in another system frame. `adapters` is the folder of stored adapters as a vLLM sees it that loads them at run
-    time. `connection` is how to reach it, where that is not by `url` and `api_key`.
+    time. `connection` is how to reach it, where that is not by `url` and `api_key`. `store` is told to a server that
+    keeps conversations, as Moodline does; None speaks of it to none.
     """
 
     def __init__(
@@ -79,6 +80,7 @@ class UpstreamEngine:
         manifest: Path | None = None,
         adapters: PurePath | None = None,
         connection: Connection | None = None,
+        store: bool | None = None,
     ) -> None:
         self._connection = connection or Connection(url, api_key)
         self._model = model
@@ -91,6 +93,7 @@ class UpstreamEngine:
         self._fresh_until = 0.0
         self._adapters = adapters
         self._manifest = manifest
+        self._store = store
         self._proven = manifest is None
         self.opened = ""
         self._knows_template = False
@@ -171,6 +174,7 @@ class UpstreamEngine:
         body = request_body(
             sampling.adapter or self.name, messages, sampling, dialect=self._dialect or "openai", owner=owner
         )
+        body |= {} if self._store is None else {"store": self._store}
         reply = StreamedReply(sampling)
         async with self._events(body, session, reply) as events:
             while (event := await self._next(events, reply)) and event.data.strip() != "[DONE]":

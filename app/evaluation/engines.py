@@ -10,7 +10,7 @@ from pathlib import Path
 
 from app.cli.console import err, settings
 from models.engine import Engine, EngineUnavailable
-from models.judging.asking import Answers, Asked
+from models.judging.asking import CHARACTER, Answers, Asked
 
 PACKAGED = "packaged"
 KEY = "MOODLINE_EVAL_API_KEY"
@@ -51,7 +51,9 @@ def _engine(spec: str, home: Path) -> tuple[Engine, str]:
         from models.upstream import UpstreamEngine
 
         url, _, model = spec.partition("#")
-        return UpstreamEngine(url, model or None, os.environ.get(KEY), dialect=None), spec
+        # A character that kept these talks would recall one question at the next, and one run in the next.
+        store = False if model.startswith(CHARACTER) else None
+        return UpstreamEngine(url, model or None, os.environ.get(KEY), dialect=None, store=store), spec
     from models.local import LocalEngine
 
     if spec == PACKAGED:

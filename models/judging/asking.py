@@ -17,6 +17,8 @@ from models.prompt import Layout, pieces, render
 from models.scene import Message, Scene
 from models.thoughts import without_thoughts
 
+CHARACTER = "char/"
+"""What the name of a running Moodline's character begins with, as a language model's."""
 SLACK = 16
 """Tokens that a template may add to the prompt's own count."""
 TRIES = 3
@@ -80,10 +82,7 @@ class Answers:
 
 @dataclass(frozen=True)
 class Asked:
-    """An engine under the name that its answers are kept by; `at_once` questions are under way at most.
-
-    `plays` says that it is a character of a running server, which knows its persona itself and is sent the talk alone.
-    """
+    """An engine under the name that its answers are kept by; `at_once` questions are under way at most."""
 
     engine: Engine
     name: str
@@ -94,8 +93,8 @@ class Asked:
 
     @property
     def plays(self) -> bool:
-        """Whether this is a character of a running server, which is sent the talk alone."""
-        return self.engine.name.startswith("char/")
+        """Whether this is a character of a running server, which knows its persona and is sent the talk alone."""
+        return self.engine.name.startswith(CHARACTER)
 
     async def question(self, scene: Scene, sampling: Sampling) -> Question:
         """What a scene is asked as: rendered as the server renders it. Raises `PromptTooLong`."""

@@ -36,6 +36,9 @@ async def test_a_character_of_a_running_server_speaks_with_its_own_card(
     assert code == 0, text
     assert last["results"][spec]["ROUGE-L"]["mean"] == pytest.approx(0.5, abs=0.2)
     assert any("mends nets by the harbour" in message.content for message in engine.asked[0].messages)
+    async with httpx.AsyncClient(base_url=address) as http:
+        assert (await http.get("/api/sessions")).json()["items"] == []
+    assert not any("Herring number 0." in message.content for message in engine.asked[1].messages)
 
 
 async def test_an_engine_that_goes_away_ends_the_run_and_the_same_command_goes_on(
