@@ -17,7 +17,7 @@ from models.engine import EngineError
 from models.training.curves import points
 from models.training.fit import Progress as Step
 from models.training.recipe import Method, Recipe, RecipeWrong, read_recipe, recipe_text, shipped
-from models.training.train import Prepared, Trained, TrainingRefused, prepare, train
+from models.training.train import Prepared, Trained, TrainingRefused, peak_bytes, prepare, train
 from models.weights import checkpoint
 from models.whole import FolderTaken, check_free
 
@@ -101,9 +101,10 @@ def _train(recipe: Recipe, prepared: Prepared, folder: Path, begin: Path | None)
 
         def told(step: Step) -> None:
             loss = "" if step.loss is None else f", loss {step.loss:.3f}"
-            progress.update(task, completed=step.step, total=step.steps, description=f"training{loss}")
+            so_far = f"{loss}, {_megabytes(peak_bytes())}"
+            progress.update(task, completed=step.step, total=step.steps, description=f"training{so_far}")
             if not err.is_terminal and step.step % max(1, step.steps // LINES) == 0:
-                err.print(f"step {step.step:,} of {step.steps:,}{loss}", highlight=False)
+                err.print(f"step {step.step:,} of {step.steps:,}{so_far}", highlight=False)
 
         made = f"{datetime.now(UTC):%Y-%m-%d}"
         return train(recipe, prepared, folder, made=made, moodline=VERSION, begin=begin, told=told)
@@ -142,6 +143,10 @@ def _tell(trained: Trained, base: str) -> None:
         if values := points(trained.log, name)[1]:
             told = f"{word}: {values[0]:.3f} before, {best(values):.3f} at best, {values[-1]:.3f} now"
             out.print(told, highlight=False)
-    out.print(f"{trained.seconds:.0f} s, at most {trained.peak_bytes / 2**20:,.0f} MB of memory.", highlight=False)
+    out.print(f"{trained.seconds:.0f} s, at most {_megabytes(trained.peak_bytes)} of memory.", highlight=False)
     out.print(f"{trained.folder}: adapter, curves.png and manifest.", highlight=False)
     out.print(f"Next: moodline merge {trained.folder} --base {base} --out DIR", highlight=False)
+
+
+def _megabytes(count: int) -> str:
+    return f"{count / 2**20:,.0f} MB"

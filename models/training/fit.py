@@ -23,7 +23,7 @@ POINTS = 200
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a training is; `loss` is that of the last steps, None before the first was told."""
+    """How far a training is; `loss` is that of the steps up to the last noted one, None before the first."""
 
     step: int
     steps: int
@@ -192,12 +192,16 @@ def _watch(trainer: Any, told: Told) -> None:
             self.loss: float | None = None
 
         def on_log(
-            self, _args: Any, _state: Any, _control: Any, logs: Mapping[str, float] | None = None, **_: Any
+            self, _args: Any, state: Any, _control: Any, logs: Mapping[str, float] | None = None, **_: Any
         ) -> None:
-            self.loss = (logs or {}).get("loss", self.loss)
+            if logs and "loss" in logs:
+                self.loss = logs["loss"]
+                told(Progress(state.global_step, state.max_steps, self.loss))
 
-        def on_step_end(self, _args: Any, state: Any, _control: Any, **_: Any) -> None:
-            told(Progress(state.global_step, state.max_steps, self.loss))
+        def on_step_end(self, _args: Any, state: Any, control: Any, **_: Any) -> None:
+            # A step whose loss is noted is told then.
+            if not control.should_log:
+                told(Progress(state.global_step, state.max_steps, self.loss))
 
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(Watch())

@@ -159,8 +159,13 @@ def train(
         learnt=prepared.train.learnt,
         log=log,
         seconds=time.monotonic() - begun,
-        peak_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        peak_bytes=peak_bytes(),
     )
+
+
+def peak_bytes() -> int:
+    """The most memory that this process has held so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def _examples(recipe: Recipe, files: Sequence[Path], held_out: Sequence[Path]) -> tuple[list[Example], list[Example]]:
