@@ -12,8 +12,9 @@ from rich.table import Table
 from app.cli.console import out, settings
 from app.data.files import save, shown, told, vacant, written
 from models.data.leaks import Crossing, crossings
-from models.data.near import apart, repeats
+from models.data.near import repeats
 from models.data.report import LIMITS, SHARES, Fault, Lengths, Report, report
+from models.data.split import apart, divide
 from models.example import Example, read_examples
 from models.token_count import estimate_tokens
 
@@ -43,20 +44,14 @@ def tell(files: Sequence[Path], tokenizer: str, as_json: bool) -> None:
 
 def split(file: Path, test: float, seed: int, force: bool) -> None:
     """Write the rows of a file into two, `….train.jsonl` and `….test.jsonl`, never through a group or a repeat."""
-    from models.training.split import divide
-
     halves = [file.with_name(f"{file.stem}.{part}.jsonl") for part in ("train", "test")]
     for half in halves:
         vacant(half, force)
     with told():
         rows = list(read_examples(file))
-        named = [
-            dataclasses.replace(row, group=name, id=str(n))
-            for n, (row, name) in enumerate(zip(rows, apart(rows), strict=True))
-        ]
-        parts = [[rows[int(one.id)] for one in part] for part in divide(named, test, seed)]
+        parts = divide(rows, test, seed)
         if not all(parts):
-            groups = len({one.group for one in named})
+            groups = len(set(apart(rows)))
             raise ValueError(
                 f"{file} can't be divided: its {len(rows)} rows are {groups} groups. Try another --seed or --test."
             )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -131,23 +131,3 @@ def _alike(one: NDArray[np.uint64], other: NDArray[np.uint64]) -> float:
     """Jaccard's index."""
     both = len(np.intersect1d(one, other))
     return both / max(1, len(one) + len(other) - both)
-
-
-def apart(examples: Sequence[Example]) -> list[str]:
-    """A name for each row; rows of one group share it, and rows that repeat each other, through any number of steps."""
-    above = list(range(len(examples)))
-
-    def top(row: int) -> int:
-        while above[row] != row:
-            above[row] = above[above[row]]
-            row = above[row]
-        return row
-
-    groups: dict[str, int] = {}
-    for row, example in enumerate(examples):
-        if example.group:
-            above[top(row)] = top(groups.setdefault(example.group, row))
-    for found in repeats(examples):
-        above[top(found.row)] = top(found.of)
-    # The first row's own name, which does not move when others are added behind.
-    return [examples[top(row)].group or said(examples[top(row)]) for row in range(len(examples))]

@@ -27,7 +27,8 @@ class _Part(BaseModel):
 class Data(_Part):
     """How rows become tokens: `context` is the most tokens of prompt and reply, `window` of messages of history.
 
-    `test` is the share of the groups that is kept aside and judged by, where no file of its own is named for that.
+    `test` is the share that is kept aside and judged by, with groups and repeats whole, where no file of its own is
+    named for that.
     """
 
     layout: Layout = "late"

@@ -23,6 +23,7 @@ from typing import Any
 
 from models.adapter import AdapterRefused, misfits, read_adapter
 from models.base import BaseRefused, check_plain, read_json, read_tokenizer
+from models.data.split import divide
 from models.engine import EngineError
 from models.example import BadRow, Example, read_examples
 from models.golden import digest, frame_mark
@@ -32,7 +33,6 @@ from models.training.curves import draw, ends
 from models.training.fit import NAME, Log, Progress, check_machine, fit
 from models.training.recipe import Recipe, RecipeWrong
 from models.training.rows import Rows, rows_of
-from models.training.split import divide
 from models.weights import MANIFEST
 from models.whole import FolderTaken, check_free, whole_folder
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from models.data.foreign import read_foreign
 from models.data.leaks import Crossing, crossings, shown
-from models.data.near import Repeat, apart, bare, repeats
+from models.data.near import Repeat, bare, repeats
 from models.data.report import lengths, report
 from models.example import Example
 from models.scene import Lore, Message, Scene
@@ -89,15 +89,6 @@ def test_rows_known_from_another_file_are_told():
         Crossing("test", "train", 1, 0, "the same words"),
         Crossing("test", "train", 2, 1, "the same group scene 1"),
     ]
-
-
-def test_repeats_tie_groups_together():
-    rows = [row("a", "b" * 80, group="1"), row("c", LONG, group="1"), row("c", LONG, group="2"), row("d", "e" * 80)]
-
-    first, second, third, fourth = apart(rows)
-
-    assert first == second == third == "1"
-    assert fourth != first
 
 
 def test_percentiles_are_of_the_nearest_rank():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -17,13 +18,13 @@ from typing import Any
 import pytest
 
 from models.adapter import read_adapter
+from models.data.split import divide
 from models.example import Example, write_examples
 from models.merge import merge
 from models.scene import Message, Scene
 from models.training.curves import points
 from models.training.fit import Progress
 from models.training.recipe import Recipe, parse_recipe
-from models.training.split import divide
 from models.training.train import Trained, TrainingRefused, prepare, train
 from tests.adapters import rewrite, tiny_base
 
@@ -35,7 +36,7 @@ def _examples(*, pairs: bool = True) -> list[Example]:
     for number in range(24):
         answer = ANSWERS[number % len(ANSWERS)]
         language = "zh" if answer[0] > "z" else "en"
-        history = (Message("user", f"Question {number % len(ANSWERS)}?"),)
+        history = (Message("user", f"{chr(ord('A') + number) * 9}?"),)
         scene = Scene("Mara", language, "Keeps a lighthouse.", history=history)
         rows.append(Example(scene, answer, rejected="As an assistant I can't." if pairs else "", group=str(number)))
     return rows
@@ -279,8 +280,10 @@ def test_a_row_that_says_only_what_is_unwanted_is_left_out(method: str, base: Pa
 
 
 def test_of_rows_that_were_divided_already_some_are_kept_aside_again(base: Path, tmp_path: Path):
-    row, file = _examples()[0], tmp_path / "rows.jsonl"
-    left, _ = divide([replace(row, group=str(number)) for number in range(200)], 0.2)
+    file = tmp_path / "rows.jsonl"
+    said = [hashlib.sha256(str(number).encode()).hexdigest() for number in range(200)]
+    scenes = [Scene("Mara", "en", "Keeps a lighthouse.", history=(Message("user", words),)) for words in said]
+    left, _ = divide([Example(scene, "Aye.") for scene in scenes], 0.2)
     write_examples(file, left)
 
     prepared = prepare(_recipe(), [file], base)
