@@ -39,7 +39,7 @@ def rolebench(path: Path, persona: Callable[[str], str], role: str = "") -> Iter
     is in no row.
     """
     roles: set[str] = set()
-    for row in read_rows(path):
+    for number, row in enumerate(read_rows(path), 1):
         name, question = row.text("role").strip(), row.text("question").strip()
         answers = row.fields.get("generated")
         first = answers[0] if isinstance(answers, list) and answers else answers
@@ -48,6 +48,6 @@ def rolebench(path: Path, persona: Callable[[str], str], role: str = "") -> Iter
         if role in ("", name):
             scene = Scene(name, language_of([question, answer]), persona(name), history=(Message("user", question),))
             group = hashlib.sha256(f"{name}\n{question}".encode()).hexdigest()[:16]
-            yield Example(scene, answer, id=f"{path.stem}-{row.line}", group=group, source=path.name)
+            yield Example(scene, answer, id=f"{path.stem}-{number}", group=group, source=path.name)
     if role and role not in roles:
         raise ValueError(f"{path} has no row of {role!r}; it has {', '.join(sorted(roles)[:20])}.")

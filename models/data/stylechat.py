@@ -11,7 +11,6 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from typing import Literal
 
@@ -60,8 +59,9 @@ def rows(paths: Sequence[Path], profiles: Mapping[str, Profile], tasks: Sequence
     To transfer, the same context's answers in another style are asked for in this one; what they say is near, not the
     same. Raises BadRow.
     """
-    others: dict[str, list[Row]] = defaultdict(list)
-    for row in chain.from_iterable(map(read_rows, paths)):
+    others: dict[str, list[tuple[str, Row]]] = defaultdict(list)
+    numbered = ((f"{path.stem}-{number}", row) for path in paths for number, row in enumerate(read_rows(path), 1))
+    for name, row in numbered:
         context, style, response = row.text("context"), row.text("style"), row.text("response")
         history = talk(context)
         if not history or history[-1].role != "user":
@@ -71,8 +71,7 @@ def rows(paths: Sequence[Path], profiles: Mapping[str, Profile], tasks: Sequence
 
         def made(task: str, said: tuple[Message, ...], reply: str, manner: str) -> Example:
             scene = Scene(ASSISTANT, "en", "", style=manner, history=said)
-            name = f"{row.path.stem}-{row.line}-{task}"  # noqa: B023
-            return Example(scene, reply, id=name, group=group, source=row.path.name)  # noqa: B023
+            return Example(scene, reply, id=f"{name}-{task}", group=group, source=row.path.name)  # noqa: B023
 
         named = NAMED.format(char=ASSISTANT, style=style)
         if "answer" in tasks:
@@ -80,13 +79,11 @@ def rows(paths: Sequence[Path], profiles: Mapping[str, Profile], tasks: Sequence
         if "recite" in tasks and profile:
             yield made("recite", history, f"<think>\n{profile.told()}\n</think>\n\n{response}", named)
         if "transfer" in tasks:
-            for other in others[context]:
+            for place, other in others[context]:
                 if other.text("style") != style:
                     asked = (Message("user", ASKED.format(style=style, text=other.text("response"))),)
-                    yield made(
-                        f"from-{other.path.stem}-{other.line}", asked, response, profile.told() if profile else ""
-                    )
-            others[context].append(row)
+                    yield made(f"from-{place}", asked, response, profile.told() if profile else "")
+            others[context].append((name, row))
 
 
 def talk(context: str) -> tuple[Message, ...]:

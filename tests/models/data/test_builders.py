@@ -46,6 +46,22 @@ def file(folder: Path, name: str, content: object) -> Path:
     return path
 
 
+@pytest.mark.parametrize(
+    ("build", "row"),
+    [
+        (lambda path: qa.rolebench(path, str), {"role": "皇帝", "question": "谁？", "generated": ["朕。"]}),
+        (
+            lambda path: stylechat.rows([path], {}, ["answer"]),
+            {"context": "Ann: Hi.\nBob:", "style": "Formal", "response": "Good day."},
+        ),
+    ],
+)
+def test_rows_of_an_array_in_one_line_have_names_of_their_own(build, row: dict[str, object], tmp_path: Path):
+    made = list(build(file(tmp_path, "rows.json", json.dumps([row, row]))))
+
+    assert [one.id.split("-")[1] for one in made] == ["1", "2"]
+
+
 def test_a_character_of_coser_knows_its_own_thoughts_and_nobody_elses():
     rows = list(coser.scenes(PLAY))
 
