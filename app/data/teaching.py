@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from app.backup.archive import set_aside
 from app.cli.console import err, run, settings
+from app.cli.engines import started
 from app.data.files import save_rows, told, vacant, written
 from app.version import VERSION
-from models.engine import Engine
 from models.example import Example, write_examples
 from models.teacher.answers import Answers
 from models.teacher.ask import Teacher
@@ -86,42 +86,14 @@ async def _made(
     how: Teaching, answers: Answers, build: Callable[[Desk], Awaitable[Made[Any]]]
 ) -> tuple[Made[Any], Teacher]:
     purse = Purse(how.limits, how.prices)
-    async with _engine(how.teacher) as (engine, name):
+    async with started(how.teacher, settings().upstream_key.get_secret_value()) as (engine, name):
+        # One language model answers alike at any address.
+        known_by = "" if "://" in how.teacher else name
         teacher = Teacher(
-            engine, answers, purse, name=name, at_once=how.at_once, temperature=how.temperature, seed=how.seed
+            engine, answers, purse, name=known_by, at_once=how.at_once, temperature=how.temperature, seed=how.seed
         )
         with _bars(purse) as progress:
             return await build(Desk(teacher, progress)), teacher
-
-
-@asynccontextmanager
-async def _engine(spec: str) -> AsyncIterator[tuple[Engine, str]]:
-    """The engine that `spec` names, started, and what its answers are kept under."""
-    chosen = settings()
-    engine: Engine
-    if spec.startswith(("http://", "https://")):
-        from models.upstream import UpstreamEngine
-
-        url, _, model = spec.partition("#")
-        key = chosen.upstream_key.get_secret_value()
-        engine, name = UpstreamEngine(url, model or None, key, dialect=None), ""
-    else:
-        from models.local import LocalEngine
-
-        folder = None if spec == "packaged" else Path(spec)
-        if folder and not (folder / "config.json").is_file():
-            raise ValueError(
-                f"There is no teacher {spec}: give a server's address such as http://127.0.0.1:8000/v1#MODEL, the "
-                "folder of a checkpoint with its config.json, or `packaged`."
-            )
-        engine = LocalEngine(folder, home=chosen.home, context_length=chosen.context_tokens)
-        name = str(folder.resolve()) if folder else spec
-    try:
-        with err.status(f"starting {spec}"):
-            await engine.start()
-        yield engine, name
-    finally:
-        await engine.close()
 
 
 @contextmanager

@@ -19,6 +19,8 @@ from app.evaluation.engines import Choices, opened
 from app.evaluation.reading import few
 from app.evaluation.report import Result, report
 from app.services import build_encoder
+from models.data.qa import character100
+from models.example import BadRow
 from models.judging.intervals import interval
 from models.judging.overlap import corpus_bleu, distinct, rouge_l
 from models.judging.style import KS, Discriminator, hits
@@ -69,17 +71,13 @@ def read(folder: Path) -> list[Row]:
     files = sorted(folder.glob("*.txt")) if folder.is_dir() else []
     if len(files) < 2:
         raise typer.BadParameter(f"{folder} holds no two NAME.txt files of Character100.", param_hint="--data")
-    rows = []
-    for file in files:
-        for number, line in enumerate(file.read_text("utf-8-sig").splitlines(), 1):
-            parts = [part.strip() for part in line.split("\t")]
-            if len(parts) != 3 or not all(parts):
-                raise typer.BadParameter(
-                    f"{file}, line {number}: expected a paragraph, a question and an answer with tabs between.",
-                    param_hint="--data",
-                )
-            rows.append(Row(file.stem.replace("_", " "), *parts))
-    return rows
+    try:
+        examples = [example for file in files for example in character100(file)]
+    except BadRow as error:
+        raise typer.BadParameter(str(error), param_hint="--data") from None
+    return [
+        Row(one.scene.character, one.scene.lore[0].text, one.scene.history[-1].content, one.reply) for one in examples
+    ]
 
 
 def divided(rows: Sequence[Row]) -> tuple[list[Row], list[Row]]:

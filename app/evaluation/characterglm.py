@@ -17,9 +17,10 @@ import typer
 from app.evaluation.asking import answers
 from app.evaluation.engines import Choices, opened
 from app.evaluation.grading import VERDICT, Graded, Sheet, agreed, graded, judges_of, lost, read_ratings, results
-from app.evaluation.reading import few, language_of
+from app.evaluation.reading import few
 from app.evaluation.report import Result, report
 from app.evaluation.talks import BEGINNING, SAID, Talk, converse, repeated, repetition, transcript
+from models.data.talk import language_of
 from models.judging.asking import Asked, Question
 from models.judging.intervals import Mean, interval
 from models.judging.judge import flagged, flagging, pairing, preferred
@@ -77,7 +78,7 @@ def _scene(name: str, card: Mapping[str, Any]) -> Scene:
     # A conversation begins with the user, so a greeting answers an empty beginning.
     begun = (Message("user", BEGINNING), Message("assistant", greeting)) if greeting else ()
     about = str(card.get("user_info") or "")
-    return Scene(str(card.get("bot_name") or name), language_of(persona), persona, user_persona=about, history=begun)
+    return Scene(str(card.get("bot_name") or name), language_of([persona]), persona, user_persona=about, history=begun)
 
 
 def _sheets(talks: Sequence[Talk], system: str) -> list[Sheet]:

@@ -14,10 +14,11 @@ import typer
 
 from app.cli.console import err
 from app.evaluation.engines import Choices, opened
-from app.evaluation.reading import language_of, persona
+from app.evaluation.reading import persona
 from app.evaluation.report import Result, report
 from app.evaluation.rolebench import read
 from app.evaluation.talks import SAID, Talk, converse, repeated, transcript
+from models.data.talk import language_of
 from models.judging.intervals import difference, interval
 from models.judging.overlap import rouge_l
 from models.judging.style import Discriminator
@@ -37,7 +38,7 @@ async def run(choices: Choices, data: Path, profiles: str, role: str, turns: int
     if unknown := set(roles) - set(judge.speakers):
         raise typer.BadParameter(f"{data} has no rows of {', '.join(unknown)}.", param_hint="--role")
     spoken = {row.role: row.references[0] for row in rows}
-    scenes = [Scene(name, language_of(spoken[name]), persona(profiles, name)) for name in roles]
+    scenes = [Scene(name, language_of([spoken[name]]), persona(profiles, name)) for name in roles]
     lines = [said(scene, turns) for scene in scenes]
     async with opened(choices.engine, choices) as engine:
         if engine.plays and len(roles) > 1:

@@ -12,9 +12,10 @@ import typer
 
 from app.evaluation.asking import replies
 from app.evaluation.engines import Choices, opened
-from app.evaluation.reading import few, language_of, persona, rows_of
+from app.evaluation.reading import few, persona, rows_of
 from app.evaluation.report import Result, report
 from models.data.rows import Row
+from models.data.talk import language_of
 from models.judging.features import FEATURES, features
 from models.judging.intervals import interval
 from models.judging.overlap import distinct
@@ -34,7 +35,7 @@ async def run(choices: Choices, data: Path, profiles: str, role: str) -> None:
     texts: dict[str, list[str]] = {}
     if choices.engine:
         scenes = [
-            Scene(name, language_of(text), persona(profiles, name), history=(Message("user", text),))
+            Scene(name, language_of([text]), persona(profiles, name), history=(Message("user", text),))
             for name, text in zip(who, prompts, strict=True)
         ]
         async with opened(choices.engine, choices) as engine:
@@ -52,7 +53,7 @@ async def run(choices: Choices, data: Path, profiles: str, role: str) -> None:
 
 def measured(texts: Sequence[str]) -> Result:
     """Each feature's mean over the replies."""
-    rows: Sequence[Mapping[str, float]] = [features(text, language_of(text)) for text in texts]
+    rows: Sequence[Mapping[str, float]] = [features(text, language_of([text])) for text in texts]
     return {name: interval([row[name] for row in rows]) for name in FEATURES} | {"distinct-2": distinct(texts, 2)}
 
 

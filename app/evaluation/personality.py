@@ -17,8 +17,9 @@ import typer
 from app.evaluation.asking import GREEDY, answers, replies
 from app.evaluation.engines import Choices, opened
 from app.evaluation.questionnaires import Item, choosing, interview, read_labels, read_questionnaire, reading
-from app.evaluation.reading import few, language_of, persona
+from app.evaluation.reading import few, persona
 from app.evaluation.report import Result, report
+from models.data.talk import language_of
 from models.engine import Sampling
 from models.judging.asking import Asked, Question
 from models.judging.intervals import Mean, interval
@@ -90,7 +91,7 @@ def labels_of(file: Path, form: Questionnaire, role: str) -> Labels:
 def items_of(form: Questionnaire, labels: Labels, limit: int) -> list[Item]:
     """Every statement for every role, or `limit` statements spread over the questionnaire, the same for all."""
     numbers = few(range(len(form.statements)), limit)
-    return [Item(role, language_of(role), number, form.statements[number]) for role in labels for number in numbers]
+    return [Item(role, language_of([role]), number, form.statements[number]) for role in labels for number in numbers]
 
 
 async def fill(

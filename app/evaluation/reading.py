@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -12,10 +11,8 @@ import typer
 from app.data.persona import persona_of
 from models.data.rows import Row, read_rows
 from models.example import BadRow
-from models.scene import Language
 
 T = TypeVar("T")
-_HAN = re.compile(r"[\u3400-\u9fff]")
 
 
 def rows_of(file: Path, option: str = "--data") -> list[Row]:
@@ -29,12 +26,6 @@ def rows_of(file: Path, option: str = "--data") -> list[Row]:
     if not rows:
         raise typer.BadParameter(f"{file} has no rows.", param_hint=option)
     return rows
-
-
-def language_of(text: str) -> Language:
-    """Chinese where a tenth of the letters is."""
-    letters = sum(map(str.isalpha, text))
-    return "zh" if letters and len(_HAN.findall(text)) > letters / 10 else "en"
 
 
 def persona(profiles: str, role: str) -> str:

@@ -15,9 +15,10 @@ import typer
 
 from app.evaluation.asking import replies
 from app.evaluation.engines import Choices, opened
-from app.evaluation.reading import few, language_of, persona, rows_of
+from app.evaluation.reading import few, persona, rows_of
 from app.evaluation.report import Result, report
 from models.data.rows import Row
+from models.data.talk import language_of
 from models.example import BadRow
 from models.judging.intervals import difference, interval
 from models.judging.overlap import rouge_l
@@ -82,7 +83,7 @@ def said(file: Path) -> Mapping[str, str]:
 def scene(item: Item, profiles: str) -> Scene:
     """The question as somebody asks the role."""
     who = persona(profiles, item.role)
-    return Scene(item.role, language_of(item.question), who, history=(Message("user", item.question),))
+    return Scene(item.role, language_of([item.question]), who, history=(Message("user", item.question),))
 
 
 def _item(row: Row, kind: str) -> Item:

@@ -144,7 +144,7 @@ def test_the_packaged_model_is_a_teacher_too(tmp_path: Path, weights_home: Path,
         (("invent", "card.json"), "line 1: 角色名称 must be a text"),
         (("extract", "灯塔.txt", "--money", "1"), "A limit in money needs --price"),
         (("extract", "灯塔.txt", "--price", "cheap"), "expected two numbers"),
-        (("extract", "灯塔.txt"), "There is no teacher nobody"),
+        (("extract", "灯塔.txt"), "There is no engine nobody"),
     ],
 )
 def test_what_is_wrong_is_told_before_anything_is_asked(
