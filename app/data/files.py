@@ -14,7 +14,7 @@ from rich.progress import track
 from app.backup.archive import set_aside
 from app.cli.console import err, out
 from models.engine import EngineError
-from models.example import Example, write_examples
+from models.example import BadRow, Example, write_examples
 
 T = TypeVar("T")
 
@@ -24,6 +24,9 @@ def told() -> Iterator[None]:
     """End the command with a sentence where a file can't be read or written."""
     try:
         yield
+    except BadRow as error:
+        err.print(f"[red]{_plain(error)}[/] Nothing was written.", highlight=False)
+        raise typer.Exit(1) from None
     except (ValueError, EngineError) as error:
         err.print(f"[red]{_plain(error)}[/]", highlight=False)
         raise typer.Exit(1) from None

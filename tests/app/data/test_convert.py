@@ -52,6 +52,7 @@ def test_a_damaged_row_is_named_and_leaves_nothing_behind(tmp_path: Path):
 
     assert done.exit_code == 1
     assert "line 2: output must be a text" in done.output.replace("\n", " ")
+    assert "Nothing was written." in done.output.replace("\n", " ")
     assert [path.name for path in tmp_path.iterdir()] == ["a.jsonl"]
 
 
