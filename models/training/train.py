@@ -7,6 +7,7 @@ its manifest written last.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import resource
@@ -115,7 +116,8 @@ def prepare(
         )
     marks = {
         "recipe": recipe.model_dump(),
-        "data": {file.name: _file_mark(file) for file in (*files, *held_out)},
+        "data": _file_marks(files),
+        "test": _file_marks(held_out),
         "base": mark,
         "template": digest(tokenizer.chat_template),
         "frame": frame_mark(),
@@ -250,8 +252,11 @@ def _write(model: Any, log: Log, recipe: Recipe, prepared: Prepared, folder: Pat
         os.fsync(file.fileno())
 
 
-def _file_mark(file: Path) -> str:
-    import hashlib
-
-    with file.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()
+def _file_marks(files: Sequence[Path]) -> dict[str, str]:
+    """SHA-256 by the files' names, which are no paths of this machine; a name that comes again gets a number."""
+    marks: dict[str, str] = {}
+    for number, file in enumerate(files, 1):
+        with file.open("rb") as content:
+            mark = hashlib.file_digest(content, "sha256").hexdigest()
+        marks[f"{file.name} ({number})" if file.name in marks else file.name] = mark
+    return marks

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
@@ -13,7 +14,7 @@ from models.engine import EngineRefused, Sampling
 from models.example import Example
 from models.golden import GOLDEN
 from models.local import LocalEngine
-from models.prompt import render
+from models.prompt import Layout, render
 from models.scene import Message, Scene
 from models.template import ChatTemplate
 from models.training.recipe import Data
@@ -51,9 +52,14 @@ def _with(tokenizer: PreTrainedTokenizerFast, name: str) -> PreTrainedTokenizerF
     return other
 
 
+@pytest.mark.parametrize("layout", get_args(Layout))
 @pytest.mark.parametrize("scene", GOLDEN, ids=lambda scene: scene.language)
 async def test_a_prompt_is_read_in_training_as_the_engine_reads_it_in_serving(
-    scene: Scene, smollm: LocalEngine, tokenizer: PreTrainedTokenizerFast, monkeypatch: pytest.MonkeyPatch
+    scene: Scene,
+    layout: Layout,
+    smollm: LocalEngine,
+    tokenizer: PreTrainedTokenizerFast,
+    monkeypatch: pytest.MonkeyPatch,
 ):
     served = []
     submit = Batcher.submit
@@ -62,9 +68,9 @@ async def test_a_prompt_is_read_in_training_as_the_engine_reads_it_in_serving(
     def count(text: str) -> int:
         return len(tokenizer(text, add_special_tokens=False).input_ids)
 
-    prompt = render(scene, layout="late", budget=2000, window=40, count=count)
+    prompt = render(scene, layout=layout, budget=2000, window=40, count=count)
     [event async for event in smollm.stream(prompt.messages, Sampling(max_tokens=1))]
-    rows = rows_of([Example(scene, REPLY)], tokenizer, Data(context=2048))
+    rows = rows_of([Example(scene, REPLY)], tokenizer, Data(context=2048, layout=layout))
 
     assert [list(rows.rows[0].prompt)] == served
 

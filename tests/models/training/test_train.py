@@ -198,6 +198,21 @@ def test_what_was_broken_off_is_not_gone_on_with_from_other_rows(rows: Path, bas
         _train(_recipe(), other, base, out)
 
 
+def test_what_is_learnt_from_and_judged_by_are_no_less_known_where_files_are_called_alike(base: Path, tmp_path: Path):
+    one, other = tmp_path / "rows.jsonl", tmp_path / "more" / "rows.jsonl"
+    write_examples(one, _examples()[:4])
+    write_examples(other, _examples()[4:])
+
+    both = prepare(_recipe(), [one, other], base).marks
+    straight = prepare(_recipe(), [one], base, held_out=[other]).marks
+    swapped = prepare(_recipe(), [other], base, held_out=[one]).marks
+
+    assert list(both["data"]) == ["rows.jsonl", "rows.jsonl (2)"]
+    assert len(set(both["data"].values())) == 2
+    assert (straight["data"], straight["test"]) == (swapped["test"], swapped["data"])
+    assert straight != swapped
+
+
 def test_dpo_after_an_sft_prefers_what_was_chosen(trained: Trained, rows: Path, base: Path, tmp_path: Path):
     tuned = _train(_shorter(_recipe("dpo"), 6), rows, base, tmp_path / "dpo", begin=trained.folder)
 
