@@ -33,13 +33,16 @@ async def run(choices: Choices, data: Path, profiles: str, role: str) -> None:
     prompts = [_first(row, PROMPTS) for row in rows]
     who = [str(row.fields.get("role") or role) for row in rows]
     texts: dict[str, list[str]] = {}
+    refused = 0
     if choices.engine:
         scenes = [
             Scene(name, language_of([text]), persona(profiles, name), history=(Message("user", text),))
             for name, text in zip(who, prompts, strict=True)
         ]
         async with opened(choices.engine, choices) as engine:
-            texts[choices.engine] = [answer.text for answer in await replies(engine, scenes)]
+            heard = await replies(engine, scenes)
+        texts[choices.engine] = [answer.text for answer in heard]
+        refused = sum(bool(answer.refused) for answer in heard)
     for name in REPLIES:
         if found := [text for row in rows if (text := _first(row, (name,)))]:
             texts[name] = found
@@ -48,7 +51,7 @@ async def run(choices: Choices, data: Path, profiles: str, role: str) -> None:
         {"prompt": prompt, **{s: said[at] for s, said in texts.items() if len(said) == len(rows)}}
         for at, prompt in enumerate(prompts)
     ]
-    report("human-like", results, file=choices.out, rows=rows_told, questions=len(rows))
+    report("human-like", results, file=choices.out, rows=rows_told, questions=len(rows), refused=refused)
 
 
 def measured(texts: Sequence[str]) -> Result:

@@ -12,7 +12,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
 
-from models.engine import Engine, EngineRefused, EngineUnavailable, FinishReason, Sampling, Token
+from models.engine import Engine, EngineRefused, EngineUnavailable, FinishReason, PromptTooLong, Sampling, Token
 from models.prompt import Layout, pieces, render
 from models.scene import Message, Scene
 from models.thoughts import without_thoughts
@@ -24,7 +24,9 @@ SLACK = 16
 TRIES = 3
 """How often a question is asked of an engine that is away for the moment."""
 PAUSE = 2.0
-"""Seconds before the second try; twice as long before every later one."""
+"""Seconds before the second try; twice as long before every later one, or as long as the server asks for."""
+LONGEST = 600.0
+"""Seconds that are waited for a server at most; one that asks for more ends the run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,32 +112,46 @@ class Asked:
         """An answer to each, in order; `told` is called after every one. Same questions are asked once.
 
         Raises:
-            EngineError: the engine broke or stayed away. What was answered is kept.
+            EngineError: the engine broke, stayed away, or refuses everybody. What was answered is kept.
         """
         places = asyncio.Semaphore(min(self.at_once, self.engine.streams))
         under_way: dict[Question, asyncio.Task[Answer]] = {}
+        enough = self.at_once + 1
+        heard, refusals = False, list[EngineRefused]()
 
         async def one(question: Question) -> Answer:
+            nonlocal heard
             async with places:
-                return self.answers.find(self.name, question) or await self._ask(question)
+                if not heard and len(refusals) >= enough:
+                    raise refusals[-1]  # it is the key or the model, not one question
+                try:
+                    answer = self.answers.find(self.name, question) or await self._ask(question)
+                except PromptTooLong as error:
+                    return Answer("", refused=str(error))
+                except EngineRefused as error:
+                    refusals.append(error)
+                    return Answer("", refused=str(error))
+                heard = True
+                return answer
 
         async with asyncio.TaskGroup() as group:
             for question in questions:
                 if question not in under_way:
                     under_way[question] = group.create_task(one(question))
                 under_way[question].add_done_callback(lambda _: told())
+        if refusals and len(refusals) == len(under_way):
+            raise refusals[-1]
         return [under_way[question].result() for question in questions]
 
     async def _ask(self, question: Question) -> Answer:
         for again in range(TRIES):
             try:
                 answer = await self._answer(question)
-            except EngineRefused as error:
-                return Answer("", refused=str(error))
-            except EngineUnavailable:
-                if again == TRIES - 1:
+            except EngineUnavailable as error:
+                asked = error.retry_after or 0.0
+                if again == TRIES - 1 or asked > LONGEST:
                     raise
-                await asyncio.sleep(PAUSE * 2**again)
+                await asyncio.sleep(max(asked, PAUSE * 2**again))
             else:
                 self.answers.keep(self.name, question, answer)
                 return answer

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from models.engine import EngineBroke, EngineRefused, EngineUnavailable, Sampling
+from models.engine import EngineBroke, EngineRefused, EngineUnavailable, PromptTooLong, Sampling
 from models.judging import asking
 from models.judging.asking import Answer, Answers, Asked, Question
 from models.scene import Message, Scene
@@ -77,10 +77,42 @@ async def test_an_engine_that_is_away_for_a_moment_is_asked_again(
 
 
 async def test_a_refusal_is_an_answer_that_is_not_kept(tmp_path: Path) -> None:
-    engine = ScriptedEngine([EngineRefused("Too long."), *REPLIES[:1]])
-    first = await asked(engine, tmp_path).ask(QUESTIONS[:1])
-    assert first == [Answer("", refused="Too long.")]
-    assert (await asked(engine, tmp_path).ask(QUESTIONS[:1]))[0].text == REPLIES[0]
+    engine = ScriptedEngine([EngineRefused("It may not say that."), *REPLIES[:2]])
+    first, second = await asked(engine, tmp_path).ask(QUESTIONS[:2])
+    assert first == Answer("", refused="It may not say that.")
+    assert second.text == REPLIES[0]
+    assert (await asked(engine, tmp_path).ask(QUESTIONS[:1]))[0].text == REPLIES[1]
+
+
+async def test_an_engine_that_refuses_everybody_ends_the_run_and_one_whose_prompts_are_too_long_does_not(
+    tmp_path: Path,
+) -> None:
+    locked = ScriptedEngine([EngineRefused("Check the API key.")] * len(QUESTIONS))
+    with pytest.raises(ExceptionGroup) as raised:
+        await asked(locked, tmp_path).ask(QUESTIONS)
+    assert "Check the API key." in str(raised.value.exceptions[0])
+    assert len(locked.asked) == 2, "one question at a time, and one more"
+    with pytest.raises(EngineRefused, match="Check the API key"):
+        await asked(ScriptedEngine([EngineRefused("Check the API key.")]), tmp_path).ask(QUESTIONS[:1])
+    small = ScriptedEngine([PromptTooLong("Too long.")] * len(QUESTIONS))
+    assert await asked(small, tmp_path).ask(QUESTIONS) == [Answer("", refused="Too long.")] * len(QUESTIONS)
+
+
+async def test_a_server_that_says_when_to_come_back_is_waited_for_as_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    monkeypatch.setattr(asking.asyncio, "sleep", sleep)
+    engine = ScriptedEngine([EngineUnavailable("Busy.", 20.0), REPLIES[0], EngineUnavailable("Busy.", 3600.0)])
+    (answer,) = await asked(engine, tmp_path).ask(QUESTIONS[:1])
+    assert answer.text == REPLIES[0]
+    with pytest.raises(ExceptionGroup):
+        await asked(engine, tmp_path).ask(QUESTIONS[1:2])
+    assert (20.0 in slept, 3600.0 in slept) == (True, False)
 
 
 async def test_a_damaged_file_is_asked_for_anew(tmp_path: Path) -> None:
