@@ -29,6 +29,7 @@ from models.judging.asking import Asked
 from models.judging.intervals import difference, interval
 from models.judging.personality import Questionnaire, likeness
 from retrieval.bank import Bank, Query, Records
+from retrieval.emotion import EmotionTagger
 from retrieval.encoder import Encoder, Vectors
 from retrieval.head import tagger_for
 from retrieval.paper import emotional_distances
@@ -53,6 +54,15 @@ class Memories:
 
 
 @dataclass(frozen=True)
+class Banks:
+    """The memories of roles, and by what they were embedded and felt."""
+
+    roles: Mapping[str, Memories]
+    encoder: Encoder
+    tagger: EmotionTagger
+
+
+@dataclass(frozen=True)
 class Recalled:
     """What a strategy recalled for an item, and how far its feelings and meanings lie from the question's."""
 
@@ -67,7 +77,10 @@ async def run(
     """Fill in every questionnaire by every strategy."""
     forms = [read_questionnaire(file) for file in data]
     wanted = [labels_of(labels, form, role) for form in forms]
-    banks = banks_of(lines, {name for one in wanted for name in one})
+    texts = texts_of(lines, {name for one in wanted for name in one})
+    with err.status("loading the encoder"):
+        encoder = build_encoder(settings())
+    banks = banks_of(texts, encoder)
     told: dict[str, dict[str, Any]] = {name: {} for name in STRATEGIES}
     rows: list[dict[str, Any]] = []
     async with AsyncExitStack() as stack:
@@ -79,7 +92,7 @@ async def run(
             items = items_of(form, known, choices.limit)
             filled = await table(engine, reader, form, items, known, banks, profiles, told)
             rows += [{"strategy": name, **row} for name, one in filled.items() for row in one.rows()]
-    sizes = {name: len(bank.texts) for name, bank in banks.items()}
+    sizes = {name: len(said) for name, said in texts.items()}
     report(
         "emotional-rag", told, file=choices.out, rows=rows, engine=choices.engine, judge=judge or None, memories=sizes
     )
@@ -91,7 +104,7 @@ async def table(
     form: Questionnaire,
     items: Sequence[Item],
     known: Labels,
-    banks: Mapping[str, Memories],
+    banks: Banks,
     profiles: str,
     told: dict[str, dict[str, Any]],
 ) -> dict[str, Filled]:
@@ -127,8 +140,8 @@ def _nearness(form: Questionnaire, items: Sequence[Item], found: Mapping[Asking,
     }
 
 
-def banks_of(lines: Path, roles: set[str]) -> dict[str, Memories]:
-    """The memories of each role that is labelled. Raises typer.BadParameter where one has no line in the file."""
+def texts_of(lines: Path, roles: set[str]) -> dict[str, list[str]]:
+    """What each labelled role was told and said. Raises typer.BadParameter where one has no line in the file."""
     texts: dict[str, dict[str, None]] = defaultdict(dict)
     for role, families in read_contexts(lines).scenes.items():
         for cut in (cut for family in families.values() for cut in family):
@@ -139,37 +152,35 @@ def banks_of(lines: Path, roles: set[str]) -> dict[str, Memories]:
         raise typer.BadParameter(
             f"{lines} has no lines of {', '.join(sorted(missing))}; --role takes one.", param_hint="--lines"
         )
-    encoder = build_encoder(settings())
-    tag = tagger_for(encoder, settings().home / "heads").tag
-    banks = {}
+    return {role: list(said) for role, said in texts.items()}
+
+
+def banks_of(texts: Mapping[str, Sequence[str]], encoder: Encoder) -> Banks:
+    """The memories of every role."""
+    tagger = tagger_for(encoder, settings().home / "heads")
+    found = {}
     for role, said in texts.items():
         vectors = embedded(encoder.encode_passages, list(said), f"embedding {role}")
-        felt = tag(list(said), vectors)
+        felt = tagger.tag(list(said), vectors)
         bank = Bank(encoder.dimension)
         bank.add(Records(ids=range(1, len(said) + 1), vectors=vectors, emotions=felt, terms=list(map(terms, said))))
-        banks[role] = Memories(tuple(said), felt, bank)
-    return banks
+        found[role] = Memories(tuple(said), felt, bank)
+    return Banks(found, encoder, tagger)
 
 
-def recall(items: Sequence[Item], banks: Mapping[str, Memories]) -> dict[str, dict[Asking, Recalled]]:
+def recall(items: Sequence[Item], banks: Banks) -> dict[str, dict[Asking, Recalled]]:
     """What every strategy recalls for every item, by role and question."""
-    encoder = build_encoder(settings())
     asked = list(dict.fromkeys(item.asked for item in items))
     with err.status("embedding questions"):
-        vectors = dict(zip(asked, encoder.encode_queries(asked), strict=True))
-    felt = dict(zip(asked, _felt(encoder, asked, vectors), strict=True))
+        vectors = banks.encoder.encode_queries(asked)
+    felt = dict(zip(asked, banks.tagger.tag(asked, vectors), strict=True))
+    near = dict(zip(asked, vectors, strict=True))
     found: dict[str, dict[Asking, Recalled]] = {name: {} for name in STRATEGIES}
     for item in items:
         for name, strategy in STRATEGIES.items():
-            query = Query(vectors[item.asked], terms(item.asked), felt[item.asked])
-            found[name][_key(item)] = _recalled(query, banks[item.role], strategy)
+            query = Query(near[item.asked], terms(item.asked), felt[item.asked])
+            found[name][_key(item)] = _recalled(query, banks.roles[item.role], strategy)
     return found
-
-
-def _felt(encoder: Encoder, asked: Sequence[str], vectors: Mapping[str, Vectors]) -> Vectors:
-    import numpy as np
-
-    return tagger_for(encoder, settings().home / "heads").tag(asked, np.stack([vectors[text] for text in asked]))
 
 
 def _recalled(query: Query, memories: Memories, strategy: Strategy) -> Recalled:

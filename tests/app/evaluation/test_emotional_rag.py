@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from app.bench.mood import STRATEGIES
-from app.evaluation.emotional_rag import banks_of, table
+from app.evaluation.emotional_rag import banks_of, table, texts_of
 from app.evaluation.personality import items_of, labels_of
 from app.evaluation.questionnaires import read_questionnaire
 from models.judging.asking import Answers, Asked
@@ -16,14 +16,14 @@ from models.scripted import ScriptedEngine
 
 
 async def test_every_strategy_recalls_for_itself_and_the_emotional_ones_come_nearer_in_mood(
-    bench_data: Path, tmp_path: Path, weights_home: Path, monkeypatch: pytest.MonkeyPatch
+    bench_data: Path, tmp_path: Path, weights_home: Path, loaded_encoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MOODLINE_HOME", str(weights_home))
     folder = bench_data / "personality"
     form = read_questionnaire(folder / "16Personalities.json")
     labels = labels_of(folder / "charactereval_labels.json", form, "李逵")
     items = items_of(form, labels, 12)
-    banks = banks_of(bench_data / "charactereval" / "contexts_a.json", {"李逵"})
+    banks = banks_of(texts_of(bench_data / "charactereval" / "contexts_a.json", {"李逵"}), loaded_encoder[0])
     engine = ScriptedEngine(["6"] * 72, context_length=16_384, abilities=frozenset())
     told: dict[str, dict[str, Any]] = {name: {} for name in STRATEGIES}
     filled = await table(Asked(engine, "s", Answers(tmp_path), 1), None, form, items, labels, banks, "", told)
