@@ -8,8 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import typer
 from rich.table import Table
 
+from app.backup.archive import set_aside
 from app.cli.console import out
 from models.judging.intervals import Mean
 
@@ -29,10 +31,18 @@ def report(task: str, results: Mapping[str, Result], *, file: Path | None = None
     plain = {system: {name: _plain(value) for name, value in row.items()} for system, row in results.items()}
     said = {"eval": task, "results": plain, **more}
     if file:
-        scratch = file.with_name(f".{file.name}.part")
-        scratch.write_text(json.dumps(said | {"rows": rows}, ensure_ascii=False, indent=1), "utf-8")
-        scratch.replace(file)
+        _write(file, said | {"rows": rows})
     print(json.dumps(said, ensure_ascii=False))
+
+
+def _write(file: Path, said: dict[str, Any]) -> None:
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with set_aside(file) as target:
+            target.write(json.dumps(said, ensure_ascii=False, indent=1).encode())
+    except OSError as error:
+        why = f"{file} can't be written: {error.strerror}. All answers are kept; give the command another file."
+        raise typer.BadParameter(why, param_hint="--out") from None
 
 
 def shown(value: Mean | float | int | str | None) -> str:

@@ -51,6 +51,18 @@ def test_the_packaged_model_answers_and_is_compared_pair_by_pair(tmp_path: Path,
     assert kept["t.jsonl"] == kept["references"][0]
 
 
+def test_results_go_into_a_folder_that_is_made_and_where_that_can_not_be_it_is_told(tmp_path: Path, evaluated) -> None:
+    data = rows(tmp_path / "t.jsonl", row("你是谁？", "朕是皇帝。"))
+    task = ("rolebench", "--data", data, "--answers", data, "--out")
+    code, text, last = evaluated(*task, tmp_path / "new" / "out.json")
+    assert code == 0, text
+    (kept,) = json.loads((tmp_path / "new" / "out.json").read_text("utf-8"))["rows"]
+    assert (kept["t.jsonl"], last["questions"]) == ("朕是皇帝。", 1)
+    code, text, _ = evaluated(*task, data / "out.json")
+    assert code == 2
+    assert "can't be written" in text
+
+
 def test_bad_files_are_told_with_the_line(tmp_path: Path, evaluated) -> None:
     data = rows(tmp_path / "t.jsonl", row("a", "b"), {"role": "皇帝", "question": "c", "generated": []})
     code, text, _ = evaluated("rolebench", "--data", data, "--engine", "packaged")
