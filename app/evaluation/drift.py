@@ -1,14 +1,16 @@
 """`moodline eval drift`: whether a character keeps its manner through a long talk, or begins to repeat itself.
 
 A discriminator that was trained on what the roles really said hears each reply; what it gives the right role, early and
-late in the talk, is the in-style score. Self-similarity is ROUGE-L to the nearest of the talk's earlier replies.
+late in the talk, is the in-style score. Self-similarity is the mean ROUGE-L of two replies of a third.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import cycle, islice
+from itertools import combinations, cycle, islice
 from pathlib import Path
+from statistics import fmean
+from typing import TypeVar
 
 import typer
 
@@ -24,6 +26,7 @@ from models.judging.overlap import rouge_l
 from models.judging.style import Discriminator
 from models.scene import Scene
 
+T = TypeVar("T")
 PARTS = 3
 """A talk's first and last third are compared."""
 
@@ -60,37 +63,37 @@ def said(scene: Scene, turns: int) -> list[str]:
 
 
 def measured(talks: Sequence[Talk], judge: Discriminator) -> Result:
-    """In-style scores and self-similarity of the first and the last third, and their paired differences by talk."""
-    style = [[float(value) for value in _own(talk, judge)] for talk in talks]
-    alike = [[_nearest(reply, talk.said[:at]) for at, reply in enumerate(talk.said)] for talk in talks]
+    """In-style scores, self-similarity and repetition of the first and the last third, and their changes by talk."""
+    style = [_own(talk, judge) for talk in talks]
+    again = [repeated(talk) for talk in talks]
     found: dict[str, object] = {}
-    for name, rows in (
-        ("in style", style),
-        ("self-similarity", alike),
-        ("repetition", [repeated(talk) for talk in talks]),
+    for name, early, late in (
+        ("in style", [fmean(_early(row)) for row in style], [fmean(_late(row)) for row in style]),
+        (
+            "self-similarity",
+            [_alike(_early(talk.said)) for talk in talks],
+            [_alike(_late(talk.said)) for talk in talks],
+        ),
+        ("repetition", [fmean(_early(row)) for row in again], [fmean(_late(row)) for row in again]),
     ):
-        early, late = ([_mean(part(row)) for row in rows] for part in (_early, _late))
         found |= {f"{name}, first third": interval(early), f"{name}, last third": interval(late)}
         found[f"{name}, change"] = difference(late, early)
     return {**found, "replies that did not come": sum(talk.lost for talk in talks)}  # type: ignore[dict-item]
 
 
-def _own(talk: Talk, judge: Discriminator) -> Sequence[float]:
+def _own(talk: Talk, judge: Discriminator) -> list[float]:
     place = judge.speakers.index(talk.scene.character)
-    return [row[place] for row in judge.scores(talk.said)]
+    return [float(row[place]) for row in judge.scores(talk.said)]
 
 
-def _nearest(reply: str, earlier: Sequence[str]) -> float:
-    return max((rouge_l(reply, [one]) for one in earlier), default=0.0)
+def _alike(replies: Sequence[str]) -> float:
+    """The mean ROUGE-L of two of them; among themselves, because what is compared with more is nearer to some of it."""
+    return fmean([rouge_l(one, [other]) for one, other in combinations(replies, 2)] or [0.0])
 
 
-def _early(row: Sequence[float]) -> Sequence[float]:
+def _early(row: Sequence[T]) -> Sequence[T]:
     return row[: max(1, len(row) // PARTS)]
 
 
-def _late(row: Sequence[float]) -> Sequence[float]:
+def _late(row: Sequence[T]) -> Sequence[T]:
     return row[-max(1, len(row) // PARTS) :]
-
-
-def _mean(row: Sequence[float]) -> float:
-    return sum(row) / len(row)

@@ -262,6 +262,11 @@ def test_drift_tells_a_character_that_loses_its_manner_from_one_that_keeps_it() 
         history = [m for reply in replies for m in (Message("user", "And?"), Message("assistant", reply))]
         return Talk(Scene("pirate", "en", "", history=tuple(history)))
 
+    new = (f"The {word} is here." for word in ("oil", "rope", "lamp", "boat", "fog", "gull", "net", "pier", "mast"))
+    fresh = measured([talk(*new)], judge)
+    assert fresh["self-similarity, change"].mean == 0, "new all along"  # type: ignore[union-attr]
+    stale = measured([talk("Oil.", "The rope?", "A boat!", "Fog, and gulls.", "Aye, aye, aye.", "Aye, aye.")], judge)
+    assert stale["self-similarity, change"].mean > 0.5  # type: ignore[union-attr]
     lost = measured([talk("Arr, ye scurvy matey!", "Arr, proper sea.", "My dear fellow, hardly proper.")], judge)
     kept = measured([talk("Arr, ye scurvy matey!", "Arr, dogs!", "Walk the plank, arr, ye matey.")], judge)
     assert lost["in style, change"].mean < kept["in style, change"].mean  # type: ignore[union-attr]
