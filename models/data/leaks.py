@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from models.data.near import Index, bare, said
 from models.example import Example
 
 TELLING = 24
 """UTF-8 bytes, 8 Chinese characters or some 5 English words, below which a reply may stand anywhere by chance."""
+
+KNOWN = 4096
+"""Texts whose letters are kept at hand."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +37,12 @@ class Crossing:
 
 def shown(examples: Sequence[Example]) -> Iterator[Shown]:
     """Replies that their own prompt gives away: in lines, memories, lore, examples, persona, or earlier in the talk."""
+    letters = lru_cache(KNOWN)(bare)  # a persona or a piece of lore stands in many rows
     for row, example in enumerate(examples):
         reply = bare(example.reply)
         if len(reply.encode()) >= TELLING:
             for field, text in _texts(example):
-                if reply in bare(text):
+                if reply in letters(text):
                     yield Shown(row, field)
                     break
 
