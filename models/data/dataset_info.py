@@ -65,6 +65,8 @@ def read_info(path: Path, name: str = "") -> list[Dataset]:
         found = json.loads(read_text(path))
     except json.JSONDecodeError as error:
         raise BadRow(path, error.lineno, error.msg) from None
+    except RecursionError:
+        raise BadRow(path, 1, "it is nested too deeply.") from None
     if not isinstance(found, dict):
         raise BadRow(path, 1, "expected an object with a data set under each name.")
     if name and name not in found:

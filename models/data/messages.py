@@ -116,7 +116,7 @@ def _content(row: Row, where: str, item: dict[str, Any]) -> str:
             function = call["function"]
             arguments = json.loads(function["arguments"])
             lines.append(json.dumps({"name": function["name"], "arguments": arguments}, ensure_ascii=False))
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError, RecursionError):
             raise row.fault(f"{where}.tool_calls must be functions with a name and JSON arguments.") from None
     return "\n".join(lines)
 

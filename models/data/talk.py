@@ -123,7 +123,10 @@ def result_of(message: Message, before: Message | None) -> str | None:
 
 def tools_of(value: Any) -> str:
     """A list of functions, or the JSON text of one, in the form that `Talk.tools` has. Raises ValueError."""
-    listed = json.loads(value) if isinstance(value, str) and value.strip() else value or []
+    try:
+        listed = json.loads(value) if isinstance(value, str) and value.strip() else value or []
+    except RecursionError:
+        raise ValueError("the list is nested too deeply.") from None
     if not isinstance(listed, list) or not all(isinstance(tool, dict) for tool in listed):
         raise ValueError("tools must be a list of functions.")
     plain = [tool["function"] if tool.get("type") == "function" and "function" in tool else tool for tool in listed]

@@ -146,7 +146,17 @@ def test_weights_say_which_replies_are_learnt():
         messages.read(Row(Path("x"), 1, {"messages": turns}))
 
 
+DEEP = "[" * 100_000
+DEEP_CALL = {"function": {"name": "light", "arguments": DEEP}}
 SHAREGPT = {"conversations": [{"from": "human", "value": "a"}, {"from": "gpt", "value": "b"}]}
+
+
+def test_a_list_of_data_sets_that_is_nested_too_deeply_is_told(tmp_path: Path):
+    file = tmp_path / "dataset_info.json"
+    file.write_text(DEEP, "utf-8")
+
+    with pytest.raises(BadRow, match="line 1: it is nested too deeply"):
+        read_info(file)
 
 
 @pytest.mark.parametrize(
@@ -168,6 +178,8 @@ SHAREGPT = {"conversations": [{"from": "human", "value": "a"}, {"from": "gpt", "
         (sharegpt, {"conversations": [{"from": "bob", "value": "a"}]}, "from is 'bob'"),
         (sharegpt, SHAREGPT | {"chosen": {"from": "gpt", "value": "x"}}, "rejected must be a message"),
         (sharegpt, SHAREGPT | {"tools": "{"}, "tools: "),
+        (sharegpt, SHAREGPT | {"tools": DEEP}, "tools: the list is nested too deeply"),
+        (messages, {"messages": [{"role": "assistant", "tool_calls": [DEEP_CALL]}]}, "a name and JSON arguments"),
         (messages, {"messages": [{"role": "user", "content": "a"}]}, "must end with what the assistant answers"),
         (messages, {"messages": [{"role": "assistant", "content": "a"}]}, "must be a user's message"),
         (messages, {"messages": [{"role": "wizard", "content": "a"}]}, "wizard"),
