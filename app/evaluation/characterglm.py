@@ -34,6 +34,8 @@ async def run(
     """Talk with every card; grade the talks and their turns; with `against`, let judges compare two engines' talks."""
     given = read_ratings(ratings, CHARACTERGLM) if ratings else []
     scenes = few(read_cards(data), choices.limit)
+    if not scenes:
+        raise typer.BadParameter(f"{data} has no card.", param_hint="--data")
     systems = dict.fromkeys([choices.engine, *([against] if against else [])])
     talks: dict[str, list[Talk]] = {}
     for system in systems:

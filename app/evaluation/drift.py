@@ -18,7 +18,7 @@ from app.cli.console import err
 from app.evaluation.engines import Choices, opened
 from app.evaluation.reading import persona
 from app.evaluation.report import Result, report
-from app.evaluation.rolebench import read
+from app.evaluation.rolebench import Item, read
 from app.evaluation.talks import SAID, Talk, converse, repeated, transcript
 from models.data.talk import language_of
 from models.judging.intervals import difference, interval
@@ -36,8 +36,7 @@ async def run(choices: Choices, data: Path, profiles: str, role: str, turns: int
     rows = read(data)
     roles = [role] if role else list(dict.fromkeys(row.role for row in rows))
     roles = roles[: choices.limit or None]
-    with err.status("training the discriminator"):
-        judge = Discriminator([row.references[0] for row in rows], [row.role for row in rows])
+    judge = _judge(data, rows)
     if unknown := set(roles) - set(judge.speakers):
         raise typer.BadParameter(f"{data} has no rows of {', '.join(unknown)}.", param_hint="--role")
     spoken = {row.role: row.references[0] for row in rows}
@@ -52,6 +51,15 @@ async def run(choices: Choices, data: Path, profiles: str, role: str, turns: int
         chance=round(1 / len(judge.speakers), 4),
         rows=[{"role": talk.scene.character, "talk": transcript(talk.scene)} for talk in talks],
     )  # fmt: skip
+
+
+def _judge(data: Path, rows: Sequence[Item]) -> Discriminator:
+    """Who names speakers. Raises typer.BadParameter where the rows don't teach it to."""
+    try:
+        with err.status("training the discriminator"):
+            return Discriminator([row.references[0] for row in rows], [row.role for row in rows])
+    except ValueError as error:
+        raise typer.BadParameter(f"{data} can't teach whose words are whose: {error}", param_hint="--data") from None
 
 
 def said(scene: Scene, turns: int) -> list[str]:

@@ -190,6 +190,13 @@ def test_ratings_of_people_are_read_and_wrong_ones_named_by_line(tmp_path: Path,
         assert why in text
 
 
+def test_a_file_without_cards_is_told(tmp_path: Path, evaluated) -> None:
+    (tmp_path / "cards.json").write_text("{}", "utf-8")
+    code, text, _ = evaluated("characterglm", "--data", tmp_path / "cards.json", "--engine", "packaged")
+    assert code == 2
+    assert "has no card" in text
+
+
 def test_characterglm_talks_with_the_cards_of_its_own_demo(bench_data: Path, evaluated) -> None:
     cards = bench_data / "characterglm" / "character.json"
     assert all(scene.language == "zh" for scene in read_cards(cards))
@@ -276,6 +283,14 @@ def test_drift_tells_a_character_that_loses_its_manner_from_one_that_keeps_it() 
 def test_a_long_talk_never_says_the_same_to_a_character_twice() -> None:
     lines = said(MARA, 40)
     assert len(set(lines)) == 40
+
+
+def test_drift_needs_roles_to_tell_apart(tmp_path: Path, evaluated) -> None:
+    file = tmp_path / "rows.jsonl"
+    file.write_text('{"role": "Mara", "question": "Why?", "generated": ["The lamp is lit."]}', "utf-8")
+    code, text, _ = evaluated("drift", "--data", file, "--engine", "packaged")
+    assert code == 2
+    assert "two speakers at least" in text
 
 
 async def test_drift_runs_on_real_roles(bench_data: Path, evaluated, spoken) -> None:
