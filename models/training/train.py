@@ -66,11 +66,10 @@ class Trained:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """What a training begins with, judged: `mark` is the fingerprint of the base, `marks` say what it is made from."""
+    """What a training begins with, judged; `marks` say what it is made from."""
 
     base: Path
     tokenizer: Any
-    mark: str
     train: Rows
     test: Rows
     marks: dict[str, Any]
@@ -100,30 +99,15 @@ def prepare(
             raise BaseRefused(f"{base} has no tokenizer (tokenizer.json).")
         if begin is not None:
             _check_begin(begin, base)
-        everything = len(examples) + len(aside)
-        done = iter(range(1, everything + 1))
-        rows = [
-            rows_of(part, tokenizer, recipe.data, lambda: told(next(done), everything)) for part in (examples, aside)
-        ]
-        mark = ""
-        for _, mark in fingerprint(weight_files(base)):  # noqa: B007
-            pass
+        rows = _tokens(recipe, tokenizer, (examples, aside), told)
+        marks = _marks(recipe, files, held_out, base, tokenizer, begin)
     except (BadRow, BaseRefused, AdapterRefused, TensorsBroken, RecipeWrong, EngineError, OSError) as error:
         raise TrainingRefused(str(error)) from error
     if not rows[0].rows:
         raise TrainingRefused(
             f"No row fits data.context = {recipe.data.context} tokens: raise it, or shorten the characters' texts."
         )
-    marks = {
-        "recipe": recipe.model_dump(),
-        "data": _file_marks(files),
-        "test": _file_marks(held_out),
-        "base": mark,
-        "template": digest(tokenizer.chat_template),
-        "frame": frame_mark(),
-        "begin": read_adapter(begin).fingerprint if begin else "",
-    }
-    return Prepared(base, tokenizer, mark, rows[0], rows[1], marks)
+    return Prepared(base, tokenizer, rows[0], rows[1], marks)
 
 
 def train(
@@ -188,6 +172,33 @@ def _examples(recipe: Recipe, files: Sequence[Path], held_out: Sequence[Path]) -
         return examples, aside
     # Not as `moodline data split` draws: of what it has left nothing would be kept aside.
     return divide(examples, recipe.data.test, f"training {recipe.train.seed}")
+
+
+def _tokens(
+    recipe: Recipe, tokenizer: Any, parts: Sequence[Sequence[Example]], told: Callable[[int, int], None]
+) -> list[Rows]:
+    """Every part as tokens."""
+    everything = sum(map(len, parts))
+    done = iter(range(1, everything + 1))
+    return [rows_of(part, tokenizer, recipe.data, lambda: told(next(done), everything)) for part in parts]
+
+
+def _marks(
+    recipe: Recipe, files: Sequence[Path], held_out: Sequence[Path], base: Path, tokenizer: Any, begin: Path | None
+) -> dict[str, Any]:
+    """What a training is made from. Raises `TensorsBroken`, OSError."""
+    mark = ""
+    for _, mark in fingerprint(weight_files(base)):  # noqa: B007
+        pass
+    return {
+        "recipe": recipe.model_dump(),
+        "data": _file_marks(files),
+        "test": _file_marks(held_out),
+        "base": mark,
+        "template": digest(tokenizer.chat_template),
+        "frame": frame_mark(),
+        "begin": read_adapter(begin).fingerprint if begin else "",
+    }
 
 
 def _check_begin(begin: Path, base: Path) -> None:
